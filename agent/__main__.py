@@ -1,0 +1,6 @@
+"""What did the technician type?"""
+
+
+def main() -> int:
+    """Run one command."""
+    return 0

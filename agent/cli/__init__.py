@@ -1,0 +1,1 @@
+"""Which command was typed, and what comes back? Parse, call, print, exit code; no logic."""

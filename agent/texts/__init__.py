@@ -1,0 +1,85 @@
+"""What does an observation say in the reader's language? Sentences live beside this file, one TOML file per kind.
+
+A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
+`{free_bytes:bytes}` prints 1.5 GB, `{rtt_ms}` prints a number with three significant digits, a missing one prints "?".
+"""
+
+from __future__ import annotations
+
+import functools
+import string
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+Language = Literal["en", "zh-CN"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh-CN")
+
+
+def sentence(kind: str, reason: str, facts: Mapping[str, Any], language: Language, otherwise: str = "") -> str:
+    """The sentence for `reason`, filled; `otherwise` (or the bare reason) where no catalogue has one."""
+    catalogue = _catalogue(kind) if reason == "ok" else _catalogue(reason.partition(".")[0])
+    template = catalogue.get(reason, {}).get(language)
+    if template is None:
+        return otherwise or reason
+    return fill(template, facts)
+
+
+def kind_name(kind: str, language: Language) -> str:
+    """What people call this kind of probe."""
+    return _catalogue(kind).get("kind", {}).get(language, kind)
+
+
+def phrase(name: str, language: Language, **facts: Any) -> str:
+    """A sentence of the interface itself, from `words.toml`. Raises KeyError for an unknown name."""
+    return fill(_catalogue("words")[name][language], facts)
+
+
+def fill(template: str, facts: Mapping[str, Any]) -> str:
+    """Fill a template; never raises for a missing or odd fact."""
+    return _FORMAT.vformat(template, (), facts)
+
+
+@functools.cache
+def _catalogue(name: str) -> dict[str, dict[str, str]]:
+    path = Path(__file__).parent / f"{name}.toml"
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+class _Facts(string.Formatter):
+    def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get(str(key)) if isinstance(key, str) else None
+
+    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        return self.get_value(field_name, args, kwargs), field_name
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        return value
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return "?"
+        if format_spec == "bytes":
+            return _size(value)
+        if isinstance(value, float):
+            return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+        if isinstance(value, (list, tuple)):
+            return ", ".join(str(item) for item in value)
+        return str(value)
+
+
+def _size(value: Any) -> str:
+    number = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+_FORMAT = _Facts()

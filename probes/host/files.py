@@ -1,0 +1,45 @@
+"""What does a small file of the kernel or the POS software say? Never more than asked for, never card data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from probes.redact import scrub
+
+LIMIT = 1 << 20
+
+
+def read_text(path: Path, limit: int = LIMIT) -> str:
+    """The first `limit` bytes as text, bad UTF-8 replaced, card data masked. Raises OSError."""
+    return scrub(read_bytes(path, limit).decode("utf-8", "replace"))
+
+
+def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
+    """The first `limit` bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(limit)
+
+
+def read_word(path: Path) -> str | None:
+    """A one-line attribute of /sys or /proc, stripped; None where it is absent or the driver refuses to say."""
+    try:
+        return read_bytes(path, 4096).decode("utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def read_number(path: Path) -> int | None:
+    """A one-number attribute of /sys or /proc; None where it is absent, refused or no number."""
+    word = read_word(path)
+    try:
+        return int(word) if word else None
+    except ValueError:
+        return None
+
+
+def names(directory: Path) -> list[str]:
+    """Entries of a directory in order; empty where it is absent or unreadable."""
+    try:
+        return sorted(entry.name for entry in directory.iterdir())
+    except OSError:
+        return []
