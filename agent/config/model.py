@@ -1,0 +1,111 @@
+"""Which sections may the file have, and what holds where it is silent?
+
+A new section is one struct and one field of `Sections`: validation, `config.example.toml`, the JSON Schema and
+`posagent config show` follow from it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from probes.model import PathText, Seconds, Settings, Text
+
+Party = Literal["store", "it", "isp", "acquirer", "vendor"]
+LanguageChoice = Literal["auto", "en", "zh-CN"]
+Count = Annotated[int, Meta(ge=1, le=100)]
+Label = Annotated[str, Meta(max_length=200, title="text of at most 200 characters")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file."""
+
+
+class Site(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which till this is. Every report and message carries it."""
+
+    store: Annotated[Label, Meta(description="the store's number or name", examples=["0042"])] = ""
+    terminal: Annotated[Label, Meta(description="this till's number or name", examples=["T01"])] = ""
+    tags: Annotated[
+        dict[str, Text],
+        Meta(description="words of your own that the centre can sort by", examples=[{"region": "east"}]),
+    ] = {}
+    timezone: Annotated[
+        Text | None,
+        Meta(description="the store's time zone; default: the time zone of this PC", examples=["Asia/Shanghai"]),
+    ] = None
+
+
+class Schedule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often to look, and when to believe it. What a probe sets itself goes before."""
+
+    interval: Annotated[
+        Seconds, Meta(description="time between two looks of a probe; kinds may have their own default")
+    ] = Seconds(30)
+    retry_interval: Annotated[
+        Seconds, Meta(description="time between two looks while something seems wrong but is not confirmed")
+    ] = Seconds(5)
+    timeout: Annotated[Seconds, Meta(description="deadline of one look; kinds may have their own default")] = Seconds(3)
+    fail_after: Annotated[Count, Meta(description="looks in a row before trouble is confirmed")] = 3
+    recover_after: Annotated[Count, Meta(description="looks in a row before recovery is confirmed")] = 2
+    opening_hours: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description='when the store sells, in its own time zone: "mon-sat 09:00-22:00", "daily 00:00-24:00", '
+            '"fri,sat 18:00-02:00"; default: always',
+            examples=[["mon-sat 09:00-22:00"]],
+        ),
+    ] = ()
+
+
+class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the health report goes."""
+
+    path: Annotated[
+        PathText | None,
+        Meta(
+            description="the file that the daemon keeps up to date; default: health.json in the state directory",
+            examples=["/var/lib/posagent/health.json"],
+        ),
+    ] = None
+
+
+class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    language: Annotated[LanguageChoice, Meta(description="what people read: auto (as this PC is set), en, zh-CN")] = (
+        "auto"
+    )
+    site: Site = Site()
+    contacts: Annotated[
+        dict[Party, Text],
+        Meta(
+            description="whom to call, shown in the advice, by who can mend a fault: store, it (the store's network "
+            "or IT staff), isp, acquirer, vendor (of terminal or POS software)",
+            examples=[{"isp": "10000", "acquirer": "95516"}],
+        ),
+    ] = {}
+    schedule: Schedule = Schedule()
+    report: ReportSettings = ReportSettings()
+    probes: Annotated[
+        dict[str, Settings], Meta(description="one table per probe: [probes.NAME]; none: what this PC has is looked at")
+    ] = {}
+
+
+class Config(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration that holds together. `source` is the file's name as given, None where there is no file."""
+
+    source: str | None = None
+    sha256: str | None = None
+
+    @property
+    def discovered(self) -> bool:
+        """True when the file names no probe, or there is no file: built-in discovery decides what to look at."""
+        return not self.probes
+
+
+PROBE_NAME = re.compile(r"\w[\w.-]{0,99}")
+NAME_EXPECTED = "expected a name of letters, digits, '.', '_' and '-', at most 100, not starting with '.' or '-'"

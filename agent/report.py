@@ -1,0 +1,322 @@
+"""What does the centre read? `posagent.report/1`: rendered here (pure), written here (atomic).
+
+The field order below is the order in the file. Fields are public API: they are added, never renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from agent import __version__, texts
+from agent.runner import Look
+from agent.texts import Language
+from agent.verdict import Finding, Word, in_order, watches_payment
+from probes.model import Impact, Measurement, Probe, Status
+
+SCHEMA = "posagent.report/1"
+Time = Annotated[
+    str,
+    Meta(
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+        description="RFC 3339, UTC, milliseconds",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Party = Literal["store", "it", "isp", "acquirer", "vendor"]
+Category = Literal["system", "network", "operation", "third_party", "exceptional"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON object of the report."""
+
+
+class AgentPart(Part, frozen=True, kw_only=True):
+    """The agent that looked."""
+
+    version: str
+    mode: Literal["check", "run"]
+    started_at: Time
+    healthy: bool
+    problems: list[str]
+
+
+class SitePart(Part, frozen=True, kw_only=True):
+    """The till that was looked at."""
+
+    store: str
+    terminal: str
+    host: str
+    tags: list[str]
+
+
+class VerdictPart(Part, frozen=True, kw_only=True):
+    """Can it take card payments, and will settlement go through?"""
+
+    payments: Word
+    settlement: Word
+    headline: str
+    since: Time
+
+
+class EvidencePart(Part, frozen=True, kw_only=True):
+    """One observation that speaks for a diagnosis."""
+
+    probe: str
+    reason: str
+    detail: str
+
+
+class RuledOutPart(Part, frozen=True, kw_only=True):
+    """A cause that an observation speaks against."""
+
+    cause: str
+    because: str
+
+
+class DiagnosisPart(Part, frozen=True, kw_only=True):
+    """The first broken link of one fault."""
+
+    cause: str
+    party: Party
+    category: Category
+    confidence: Literal["certain", "likely", "possible"]
+    title: str
+    explanation: str
+    steps: list[str]
+    contact: str | None
+    explains: list[str]
+    evidence: list[EvidencePart]
+    ruled_out: list[RuledOutPart]
+    alternatives: list[str]
+    fingerprint: str
+
+
+class ProbePart(Part, frozen=True, kw_only=True):
+    """One probe's last answer."""
+
+    name: str
+    kind: str
+    label: str
+    target: str
+    status: Status
+    reason: str
+    summary: str
+    impact: Impact
+    confirmed: bool
+    since: Time
+    checked_at: Time
+    duration_ms: float
+    measurements: dict[str, Measurement]
+    evidence: list[str]
+    explained_by: str | None
+    next_check_at: Time | None
+
+
+class AcknowledgedPart(Part, frozen=True, kw_only=True):
+    """Who took charge of an incident."""
+
+    by: str
+    at: Time
+    note: str
+
+
+class IncidentPart(Part, frozen=True, kw_only=True):
+    """An open incident."""
+
+    id: str
+    cause: str
+    opened_at: Time
+    level: int
+    acknowledged: AcknowledgedPart | None
+    silenced_until: Time | None
+
+
+class Report(Part, frozen=True, kw_only=True):
+    """The health of one till at one moment."""
+
+    schema: Literal["posagent.report/1"]
+    seq: Annotated[int, Meta(ge=0, description="rises by one per report; 0 where no state could be kept")]
+    generated_at: Time
+    valid_until: Annotated[Time, Meta(description="after this a reader must treat the report as stale")]
+    boot_id: str
+    config_sha256: str | None
+    agent: AgentPart
+    site: SitePart
+    verdict: VerdictPart
+    diagnosis: list[DiagnosisPart]
+    probes: list[ProbePart]
+    incidents: list[IncidentPart]
+    not_checked: list[str]
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report says besides the answers. Times are Unix seconds."""
+
+    seq: int
+    mode: Literal["check", "run"]
+    started_at: float
+    now: float
+    problems: Sequence[str] = ()
+    boot_id: str = ""
+    config_sha256: str | None = None
+    store: str = ""
+    terminal: str = ""
+    host: str = ""
+    tags: Sequence[str] = ()
+    language: Language = "en"
+
+
+def render(looks: Sequence[Look], finding: Finding, about: Circumstances) -> Report:
+    """The report of one round of looks. Pure."""
+    valid_for = max([60.0, *(2 * float(found.probe.interval) for found in looks)])
+    return Report(
+        schema="posagent.report/1",
+        seq=about.seq,
+        generated_at=stamp(about.now),
+        valid_until=stamp(about.now + valid_for),
+        boot_id=about.boot_id,
+        config_sha256=about.config_sha256,
+        agent=AgentPart(
+            version=__version__,
+            mode=about.mode,
+            started_at=stamp(about.started_at),
+            healthy=not about.problems,
+            problems=list(about.problems),
+        ),
+        site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=list(about.tags)),
+        verdict=VerdictPart(
+            payments=finding.payments,
+            settlement=finding.settlement,
+            headline=headline(finding, about.language),
+            since=stamp(about.now),
+        ),
+        diagnosis=[],
+        probes=[_probe(found, about.language) for found in in_order(looks)],
+        incidents=[],
+        not_checked=not_checked([found.probe for found in looks], about.language),
+    )
+
+
+def headline(finding: Finding, language: Language) -> str:
+    """One line: the verdict and, where something is wrong, the first broken link."""
+    verdict = texts.phrase(f"verdict.{finding.payments}", language)
+    if finding.decided_by is None:
+        return texts.phrase("verdict.unproven", language) if finding.payments is Word.UNKNOWN else verdict
+    what = f"{finding.decided_by.probe.label}: {summary(finding.decided_by, language)}"
+    return texts.phrase("verdict.because", language, verdict=verdict, what=what)
+
+
+def summary(found: Look, language: Language) -> str:
+    """What a person reads about one answer."""
+    seen = found.observation
+    return texts.sentence(found.probe.kind, seen.reason, seen.measurements, language, otherwise=seen.detail)
+
+
+def not_checked(probes: Sequence[Probe], language: Language) -> list[str]:
+    """What these probes leave out of sight: said aloud, so that nobody takes silence for health."""
+    kinds = {probe.kind for probe in probes}
+    missing = [
+        *([] if any(watches_payment(p) and p.kind in ("port", "tls") for p in probes) else ["payment_hosts"]),
+        *([] if any(watches_payment(p) and p.kind in ("usb", "serial") for p in probes) else ["terminal"]),
+        *(name for name in ("settlement", "process", "version") if name not in kinds),
+        "bank_side",
+    ]
+    return [texts.phrase(f"not_checked.{name}", language) for name in missing]
+
+
+def stamp(moment: float) -> str:
+    """Unix seconds as RFC 3339 UTC with milliseconds."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(report: Report) -> bytes:
+    """The report as it goes to file, HTTP and every push: UTF-8 JSON, two spaces a level, a newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """The report as plain dicts and lists, as a reader of the JSON sees it."""
+    data: dict[str, Any] = msgspec.to_builtins(report)
+    return data
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of a report."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA,
+        **msgspec.json.schema(Report),
+    }
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace `path` so that a reader sees the old or the new report, whole, also after a power cut. Mode 0640.
+
+    Raises OSError; the old report then stands and nothing is left beside it.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), 0o640)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def circumstances_of_this_machine(root: Path = Path("/")) -> dict[str, Any]:
+    """`boot_id`, `host` and `now`, for `Circumstances`."""
+    try:
+        boot_id = (root / "proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot_id = ""
+    return {"boot_id": boot_id, "host": socket.gethostname(), "now": time.time()}
+
+
+def _probe(found: Look, language: Language) -> ProbePart:
+    probe, seen = found.probe, found.observation
+    return ProbePart(
+        name=probe.name,
+        kind=probe.kind,
+        label=probe.label,
+        target=probe.target,
+        status=seen.status,
+        reason=seen.reason,
+        summary=summary(found, language),
+        impact=probe.impact,
+        confirmed=seen.status is Status.OK,
+        since=stamp(found.checked_at),
+        checked_at=stamp(found.checked_at),
+        duration_ms=round(found.duration * 1000, 1),
+        measurements=_finite(seen.measurements),
+        evidence=list(seen.evidence),
+        explained_by=None,
+        next_check_at=None,
+    )
+
+
+def _finite(measurements: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """JSON knows no infinity: such a measurement says nothing and is left out, as are those that were not taken."""
+    return {
+        key: value
+        for key, value in measurements.items()
+        if value is not None and not (isinstance(value, float) and value - value != 0)
+    }
