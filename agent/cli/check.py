@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.config import Config
     from agent.report import Report
+    from agent.texts import Language
     from probes.model import Probe
 
 
@@ -34,17 +35,29 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.write(report.encode(found))
         sys.stdout.flush()
     else:
-        from agent import screen
-
-        with screen.Progress(language) as progress:
-            found = oneshot.check(config, probes, language, timeout, progress)
-        data = report.as_data(found)
-        screen.show(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
-        if config.source is None:
-            screen.hint("check.discovered", language)
+        found = _shown(arguments, config, probes, language, timeout)
     if arguments.write:
         _write(config, found)
     return EXIT_CODE[found.verdict.payments]
+
+
+def _shown(
+    arguments: argparse.Namespace, config: Config, probes: Sequence[Probe], language: Language, timeout: float | None
+) -> Report:
+    from agent import live, oneshot, report, screen, texts
+
+    with live.Progress(language) as progress:
+        found = oneshot.check(config, probes, language, timeout, progress)
+    page = screen.page(
+        report.as_data(found), language, verbose=arguments.verbose, failures_only=arguments.failures_only
+    )
+    if screen.wants_colour():
+        live.draw(page)
+    else:
+        screen.print_plain(page)
+    if config.source is None:
+        print("\n" + texts.phrase("check.discovered", language))  # noqa: T201 -- the answer itself
+    return found
 
 
 def _seconds(text: str | None) -> float | None:

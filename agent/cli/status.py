@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
         from agent import screen
 
         language = speaks(arguments.lang or "auto")
-        screen.show(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
+        page = screen.page(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
+        screen.print_plain(page)
         age = time.time() - _moment(data["generated_at"])
         print()  # noqa: T201 -- the answer itself
         print(screen.paint(*_age(age, stale, language), screen.wants_colour()))  # noqa: T201 -- the answer itself

@@ -1,0 +1,84 @@
+"""What does a technician at a terminal see while waiting, and then? Drawn with rich, imported only here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from agent import texts
+
+if TYPE_CHECKING:
+    from agent.runner import Look
+    from agent.screen import Page
+    from agent.texts import Language
+    from probes.model import Probe
+
+STYLES = {
+    **{"ok": "green", "ready": "bold white on green"},
+    **{"warn": "bold yellow", "at_risk": "bold black on yellow"},
+    **{"fail": "bold red", "down": "bold white on red"},
+    **{"unknown": "magenta", "skipped": "dim"},
+}
+
+
+class Progress:
+    """A live line on the terminal while probes are looking; silent in a pipe. rich loads while the probes wait."""
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, done: Sequence[Look], awaited: Sequence[Probe]) -> None:
+        """Show how far it is and whom it waits for."""
+        if not (sys.stderr.isatty() and sys.stdout.isatty()):
+            return
+        if self._live is None:
+            from rich.console import Console
+            from rich.status import Status
+
+            self._live = Status("", console=Console(stderr=True))
+            self._live.start()
+        looking = texts.phrase("check.looking", self._language, done=len(done), all=len(done) + len(awaited))
+        names = ", ".join(probe.name for probe in awaited[:4]) + (" …" if len(awaited) > 4 else "")
+        waiting = texts.phrase("check.waiting_for", self._language, names=names) if names else ""
+        self._live.update(f"{looking}  {waiting}")
+
+
+def draw(page: Page) -> None:
+    """The page on a terminal: the verdict as a coloured bar, long sentences wrapped under themselves."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Padding(Text(page.headline), (0, 1), style=STYLES.get(page.payments, "")))
+    console.print(Padding(Text(page.settlement), (0, 1)))
+    table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", max_width=34)
+    table.add_column(overflow="fold")
+    for row in page.rows:
+        text = Text(row.text)
+        for line in row.below:
+            text.append("\n" + line, style="dim")
+        style = STYLES.get(row.status, "")
+        table.add_row(Text(row.word, style=style), Text(row.name), text)
+    console.print()
+    console.print(table)
+    for section in page.sections:
+        console.print()
+        console.print(Padding(Text(section.title, style="bold"), (0, 1)))
+        for item in section.items:
+            console.print(Padding(Text("- " + item, style="dim"), (0, 1)))
