@@ -13,6 +13,7 @@ MASK = "*"
 TRACK_DROPPED = "[line with track data dropped]"
 
 _DIGITS = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?![\d])")
+_AT_THE_CUT = re.compile(r"\d[\d \-]*\Z")
 _TRACK = re.compile(r"%[Bb]\d{8,19}\^|;?\d{12,19}[=Dd]\d{4,}\??")
 
 
@@ -27,8 +28,13 @@ def luhn(digits: str) -> bool:
     return total % 10 == 0
 
 
-def scrub(text: str) -> str:
-    """The text without card data. Cheap where there are no long digit runs."""
+def scrub(text: str, *, cut: bool = False) -> str:
+    """The text without card data. Cheap where there are no long digit runs.
+
+    `cut` says that the text was cut off at its end: a number that may go on beyond the cut is dropped.
+    """
+    if cut:
+        text = _AT_THE_CUT.sub("", text)
     if _TRACK.search(text):
         text = "\n".join(TRACK_DROPPED if _TRACK.search(line) else line for line in text.split("\n"))
     return _DIGITS.sub(_mask, text)

@@ -1,0 +1,53 @@
+"""What if the kernel never answers? A question to a dead file server holds its caller for ever.
+
+Such a question sits in a thread that can be left behind. At most one is left per question, however often it is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+from probes.host import Host
+from probes.model import OutOfTime
+
+T = TypeVar("T")
+
+_left_behind: dict[Hashable, threading.Thread] = {}
+
+
+def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: str) -> T:
+    """What `ask()` returns or raises. Raises OutOfTime with the text `hung` when it outlasts the deadline.
+
+    `question` names what is asked: while an earlier thread still hangs on it, no second one is started.
+    """
+    earlier = _left_behind.get(question)
+    if earlier is not None:
+        earlier.join(host.left())
+        if earlier.is_alive():
+            raise OutOfTime(hung)
+        _left_behind.pop(question, None)
+    answers: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:  # noqa: BLE001 - not swallowed: raised again in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name=f"posagent waits: {hung}"[:60], daemon=True)
+    thread.start()
+    thread.join(host.left())
+    if errors:
+        raise errors[0]
+    if not answers:
+        _left_behind[question] = thread
+        raise OutOfTime(hung)
+    return answers[0]
+
+
+def left_behind() -> list[str]:
+    """Names of the threads that still hang."""
+    return [thread.name for thread in list(_left_behind.values()) if thread.is_alive()]
