@@ -1,0 +1,83 @@
+"""When do lab tests run, and what do they share?
+
+Everything under tests/lab is a lab test. It runs when POSAGENT_LAB=1 says that this is a place where namespaces may be
+made (.ci/run sets it) and is skipped elsewhere, with the reason. Once asked for, nothing is skipped in silence: a
+missing right or program is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.lab.store import Store
+
+HERE = Path(__file__).parent
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+PROGRAMS = {
+    "arping": "iputils-arping",
+    "dnsmasq": "dnsmasq-base",
+    "ethtool": "ethtool",
+    "gcc": "gcc",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "openssl": "openssl",
+    "ping": "iputils-ping",
+    "tc": "iproute2",
+    "unshare": "util-linux",
+    "/lib/nut/dummy-ups": "nut-server",
+    "/lib/nut/upsd": "nut-server",
+}
+
+
+def missing() -> list[str]:
+    """Whatever the lab needs and this machine has not; empty when all is here."""
+    lacks = [] if os.geteuid() == 0 else ["root"]
+    for program, package in PROGRAMS.items():
+        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is None:
+            lacks.append(f"{program} (Debian package {package})")
+    return lacks
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever lies in this directory is a lab test, marked or not."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(120))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip where the lab was not asked for; fail where it was and cannot be built."""
+    if item.get_closest_marker("lab") is None:
+        return
+    if os.environ.get("POSAGENT_LAB") != "1":
+        pytest.skip("lab test: needs root, the packages of tests/lab/packages.txt and POSAGENT_LAB=1; .ci/run sets it")
+    if lacks := missing():
+        pytest.fail("POSAGENT_LAB=1, but the lab cannot be built here; missing: " + ", ".join(lacks), pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _system_programs_are_found() -> Iterator[None]:
+    """Root's programs live in sbin, which is not on everybody's PATH."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = f"{before}:{SYSTEM_PATH}"
+    yield
+    os.environ["PATH"] = before
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Store]:
+    """A whole, healthy store, up for the length of the run; whoever breaks it mends it."""
+    from tests.lab.store import Store
+
+    with Store() as built:
+        yield built
