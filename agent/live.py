@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from probes.model import Probe
 
 STYLES = {
-    **{"ok": "green", "ready": "bold white on green"},
-    **{"warn": "bold yellow", "at_risk": "bold black on yellow"},
-    **{"fail": "bold red", "down": "bold white on red"},
-    **{"unknown": "magenta", "skipped": "dim"},
+    "ok": "green",
+    "ready": "bold white on green",
+    "warn": "bold yellow",
+    "at_risk": "bold black on yellow",
+    "fail": "bold red",
+    "down": "bold white on red",
+    "unknown": "magenta",
+    "skipped": "dim",
 }
 
 

@@ -53,8 +53,9 @@ def _look(
 ) -> list[Look]:
     looks: list[Look] = []
     awaited = {probe.name: probe for probe in probes}
-    progress(looks, list(awaited.values()))
-    for found in runner.look_at_all(probes, memories, timeout):
+    answers = runner.look_at_all(probes, memories, timeout)
+    progress(looks, list(awaited.values()))  # draws, and so imports, while the probes already wait for the network
+    for found in answers:
         looks.append(found)
         awaited.pop(found.probe.name, None)
         progress(looks, list(awaited.values()))

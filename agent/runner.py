@@ -55,7 +55,9 @@ def look_at_all(
 
     `timeout` (seconds) bounds the whole run. Never raises for what a probe does, never waits for one that overran.
     """
-    return _Run(probes, memories, timeout).answers()
+    run = _Run(probes, memories, timeout)
+    run.start()
+    return run.answers()
 
 
 def _observe(probe: Probe, memory: Memory, ends: float) -> Observation:
@@ -123,9 +125,13 @@ class _Run:
         self.done: queue.SimpleQueue[Look] = queue.SimpleQueue()
         self.owed = {probe.name: probe for probe in probes}
 
-    def answers(self) -> Iterator[Look]:
+    def start(self) -> None:
+        """Set everybody to work; the caller may do other things before it asks for answers."""
         for _ in range(min(AT_ONCE, len(self.owed))):
             self._hire()
+
+    def answers(self) -> Iterator[Look]:
+        """Each probe's look once, as it comes."""
         while self.owed:
             with contextlib.suppress(queue.Empty):
                 found = self.done.get(timeout=self._patience())
