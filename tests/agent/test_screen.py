@@ -1,0 +1,72 @@
+"""What people read: columns that line up in Chinese, nothing coloured in a pipe, consequences of each flag."""
+
+from __future__ import annotations
+
+from agent import screen
+
+
+def data(**probe: object) -> dict:
+    row = {
+        "name": "gateway",
+        "label": "gateway",
+        "kind": "gateway",
+        "target": "192.0.2.1",
+        "status": "fail",
+        "reason": "gateway.no_reply",
+        "summary": "192.0.2.1 does not answer",
+        "duration_ms": 12.3,
+        "measurements": {"loss_percent": 100},
+        "evidence": ["ARP: INCOMPLETE"],
+    }
+    well = row | {"name": "磁盘", "label": "磁盘", "status": "ok", "summary": "/：剩余 5 GB"}
+    return {
+        "verdict": {"payments": "down", "settlement": "unknown", "headline": "DOWN: gateway"},
+        "probes": [row | probe, well],
+        "agent": {"problems": []},
+        "not_checked": ["payment hosts: none"],
+    }
+
+
+def test_plain_lines_line_up_whatever_the_width_of_the_letters() -> None:
+    text = list(screen.lines(screen.page(data(), "en")))
+    assert text == [
+        "DOWN: gateway",
+        "settlement: not known",
+        "",
+        "FAIL  gateway  192.0.2.1 does not answer",
+        "ok    磁盘     /：剩余 5 GB",
+        "",
+        "Not checked here",
+        "  - payment hosts: none",
+    ]
+
+
+def test_chinese_status_words_take_two_columns_a_letter() -> None:
+    rows = [line for line in screen.lines(screen.page(data(status="unknown"), "zh-CN")) if "gateway" in line or "磁盘" in line]
+    assert rows[1:] == ["未知  gateway  192.0.2.1 does not answer", "正常  磁盘     /：剩余 5 GB"]
+
+
+def test_failures_only_hides_what_is_well() -> None:
+    text = "\n".join(screen.lines(screen.page(data(), "en", failures_only=True)))
+    assert "磁盘" not in text
+    assert "Not checked" not in text
+    assert "192.0.2.1 does not answer" in text
+
+
+def test_verbose_shows_reason_measurements_and_evidence_under_the_sentence() -> None:
+    text = list(screen.lines(screen.page(data(), "en", verbose=True)))
+    assert text[4:7] == [
+        "               gateway 192.0.2.1 · gateway.no_reply · 12 ms",
+        "               loss_percent=100",
+        "               ARP: INCOMPLETE",
+    ]
+
+
+def test_colour_only_where_asked() -> None:
+    assert not any("\x1b" in line for line in screen.lines(screen.page(data(), "en")))
+    assert "\x1b[1;31mFAIL\x1b[0m" in "\n".join(screen.lines(screen.page(data(), "en"), colour=True))
+
+
+def test_combining_marks_take_no_column() -> None:
+    assert screen.cells("é") == 1
+    assert screen.cells("签到") == 4
