@@ -1,0 +1,1 @@
+"""How quick is posagent beside its peers, on this machine, in this minute?"""
