@@ -1,1 +1,79 @@
-"""What does the configuration ask for, or what is wrong with it, all at once?"""
+"""What does the configuration ask for, or what is wrong with it, all at once?
+
+read     which file, and is it TOML        typed   does each value fit its type
+model    the sections and their defaults   probe_tables   kinds, presets, needs
+expand   one probe per target              hours   opening hours
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.config import hours, probe_tables, read, typed
+from agent.config.expand import probes_of
+from agent.config.model import Config, Sections
+from agent.config.problems import ConfigError, Problem
+from agent.config.secret import CannotReadSecret, Secret, resolve_secret
+from agent.config.typed import Notes
+
+__all__ = [
+    "CannotReadSecret",
+    "Config",
+    "ConfigError",
+    "Problem",
+    "Secret",
+    "load",
+    "opening_hours",
+    "parse",
+    "probes_of",
+    "resolve_secret",
+]
+
+
+def load(path: Path | None = None, env: Mapping[str, str] = os.environ) -> Config:
+    """The configuration of this PC: `path` if given, else `$POSAGENT_CONFIG`, else /etc/posagent/config.toml.
+
+    A file that was asked for must exist; where the system's own is absent, `Config().discovered` is true. Raises
+    ConfigError with every problem at once.
+    """
+    given = read.source(path, env)
+    if given is None:
+        return Config()
+    return parse(given)
+
+
+def parse(given: read.Source) -> Config:
+    """The configuration in these bytes. Raises ConfigError with every problem at once."""
+    table = read.table(given)
+    notes = Notes(given.name)
+    converted = typed.convert_fields(table, Sections, (), notes, skip=("probes",))
+    probes = probe_tables.read(table.get("probes", {}), notes)
+    _check_together(converted, notes)
+    if notes.problems:
+        raise ConfigError(notes.problems)
+    return Config(**converted, probes=probes, source=given.name, sha256=hashlib.sha256(given.data).hexdigest())
+
+
+def opening_hours(config: Config) -> hours.Hours:
+    """When this store sells, in its own time zone."""
+    return hours.parse(config.schedule.opening_hours, hours.zone_of(config.site.timezone))
+
+
+def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
+    site, schedule = sections.get("site"), sections.get("schedule")
+    if site is not None:
+        try:
+            hours.zone_of(site.timezone)
+        except ValueError as error:
+            notes.expected(("site", "timezone"), str(error), site.timezone)
+    if schedule is not None:
+        probe_tables.check_times(("schedule",), schedule, notes)
+        for place, line in enumerate(schedule.opening_hours):
+            try:
+                hours.parse([line])
+            except ValueError as error:
+                notes.expected(("schedule", "opening_hours", place), str(error), line)

@@ -16,8 +16,9 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 WEEK_MINUTES = 7 * DAY_MINUTES
 
-_LINE = re.compile(r"\s*([a-z][a-z\s,-]*?)\s+(\d{1,2}:\d{2}\s*-\s*\d{1,2}:\d{2}(?:\s*,\s*\d{1,2}:\d{2}\s*-\s*\d{1,2}:\d{2})*)\s*")
-_TIMES = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
+_SPAN = r"\d{1,2}:\d{2}-\d{1,2}:\d{2}"
+_LINE = re.compile(rf"([a-z,\- ]+) ({_SPAN}(?:[, ]{_SPAN})*)")
+_TIMES = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def zone_of(name: str | None) -> tzinfo | None:
 
 
 def _spans(line: str) -> Iterator[tuple[int, int]]:
-    found = _LINE.fullmatch(line.lower())
+    tidy = re.sub(r" ?([-,]) ?", r"\1", " ".join(line.lower().split()))
+    found = _LINE.fullmatch(tidy)
     if found is None:
         raise ValueError(EXPECTED)
     times = [_times(*numbers) for numbers in _TIMES.findall(found[2])]
@@ -73,8 +75,8 @@ def _times(*numbers: str) -> tuple[int, int]:
 
 def _days(text: str) -> list[int]:
     days: list[int] = []
-    for part in re.split(r"\s*,\s*|\s+(?!-)(?<!-\s)", text):
-        first, dash, last = (name.strip() for name in part.partition("-"))
+    for part in re.split(r"[, ]", text):
+        first, dash, last = part.partition("-")
         if part == "daily":
             days += range(7)
         elif first in DAYS and not dash:

@@ -65,19 +65,23 @@ def is_secret(key: str) -> bool:
 def got(value: object, path: Path = ()) -> str:
     """How a value is repeated to the person who wrote it; secrets and card data are not."""
     names = [key for key in path if isinstance(key, str)]
-    if names and is_secret(names[-1]) and not isinstance(value, dict):
-        return "a value that is not shown here"
     if isinstance(value, dict):
         return "a table"
+    if names and is_secret(names[-1]):
+        return "a value that is not shown here"
+    return _short(_repeated(value))
+
+
+def _repeated(value: object) -> str:
     if isinstance(value, list):
-        return _short("[" + ", ".join(got(item) for item in value) + "]")
+        return "[" + ", ".join(got(item) for item in value) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(_short(_USER_INFO.sub("…@", scrub(value))), ensure_ascii=False)
+        return json.dumps(_USER_INFO.sub("…@", scrub(value)), ensure_ascii=False)
     if isinstance(value, int) and abs(value) >= 10**18:
         return "a number of more than 18 digits"
-    return _short(str(value))
+    return str(value)
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:

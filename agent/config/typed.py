@@ -180,7 +180,9 @@ def _single(value: Any, of: Any, path: Path, notes: Notes) -> Any:
     try:
         converted = msgspec.convert(value, of, dec_hook=decode)
     except (msgspec.ValidationError, OverflowError):
-        notes.expected(path, words(of), value, suggestion(value, choices_of(core)))
+        unquoted = core is str and isinstance(value, (bool, int, float))
+        hint = '; put it in "quotes"' if unquoted else suggestion(value, choices_of(core))
+        notes.expected(path, words(of), value, hint)
         return NO_VALUE
     fault = next(_faults(converted, metas), None)
     if fault is None:

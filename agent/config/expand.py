@@ -1,0 +1,78 @@
+"""Which probes does a configuration come to, every default filled in?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import fields
+
+from agent.config.model import Config
+from agent.config.targets import parse_target
+from agent.config.typed import default_of
+from probes import registry
+from probes.model import Kind, Probe, Settings
+
+
+def probes_of(config: Config) -> tuple[Probe, ...]:
+    """Every enabled probe. A table with `targets` comes to one per target, named `NAME/TARGET`.
+
+    `role` stays None where the table names none: whether a target lies on the LAN is only known while running. So does
+    `needs`: what a probe stands on follows from its kind and the route to its target. Needs that are switched off are
+    left out, and a need with several targets means all of them.
+    """
+    tables = {name: _expand(name, settings) for name, settings in config.probes.items() if settings.enabled}
+    members = {name: tuple(settings) for name, settings in tables.items()}
+    return tuple(
+        _probe(config, probe_name, name, settings, members)
+        for name, table in tables.items()
+        for probe_name, settings in table.items()
+    )
+
+
+def _expand(name: str, settings: Any) -> dict[str, Settings]:
+    targets = getattr(settings, "targets", None)
+    if not targets:
+        return {name: settings}
+    defaults = {info.name: default_of(info) for info in fields(settings)}
+    expanded = {}
+    for text in targets:
+        target = parse_target(text, defaults["port"] if isinstance(defaults["port"], int) else None)
+        if target is None:
+            raise ValueError(f"not a target: {text}")
+        expanded[f"{name}/{text}"] = msgspec.structs.replace(
+            settings, host=target[0], port=target[1], targets=defaults["targets"]
+        )
+    return expanded
+
+
+def _probe(
+    config: Config, probe_name: str, name: str, settings: Settings, members: Mapping[str, tuple[str, ...]]
+) -> Probe:
+    kind: Kind[Any, Any] = registry.find(settings.kind)
+    schedule = config.schedule
+    target = probe_name.removeprefix(name).removeprefix("/")
+    return Probe(
+        name=probe_name,
+        kind=settings.kind,
+        settings=settings,
+        label=f"{settings.label} {target}".rstrip() if settings.label else probe_name,
+        target=kind.target(settings),
+        impact=settings.impact or kind.impact,
+        interval=settings.interval or kind.interval or schedule.interval,
+        timeout=settings.timeout or kind.timeout or schedule.timeout,
+        fail_after=settings.fail_after or schedule.fail_after,
+        recover_after=settings.recover_after or schedule.recover_after,
+        needs=None if settings.needs is None else tuple(dict.fromkeys(_needs(settings.needs, members))),
+        role=getattr(settings, "role", None),
+    )
+
+
+def _needs(needs: tuple[str, ...], members: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for need in needs:
+        base = need.partition("/")[0]
+        if need in members:
+            yield from members[need]
+        elif need in members.get(base, ()):
+            yield need
