@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import report, runner, store, verdict
@@ -38,7 +36,7 @@ def check(
         mode="check",
         started_at=started_at,
         problems=problems,
-        config_sha256=_digest(config.source),
+        config_sha256=config.sha256,
         store=config.site.store,
         terminal=config.site.terminal,
         tags=config.site.tags,
@@ -84,10 +82,3 @@ def _keep(state: store.Store | None, looks: Sequence[Look], problems: list[str])
     finally:
         state.close()
     return seq
-
-
-def _digest(source: Path | None) -> str | None:
-    try:
-        return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
-    except OSError:
-        return None

