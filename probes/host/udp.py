@@ -30,6 +30,7 @@ def exchange(
     questions: Mapping[K, bytes],
     which: Callable[[bytes], K | None],
     optional: frozenset[K] = frozenset(),
+    again: float = AGAIN,
 ) -> dict[K, Reply]:
     """Send all questions at once, return the replies that came before the deadline.
 
@@ -43,7 +44,7 @@ def exchange(
         while (now := time.monotonic()) < ends and questions.keys() - replies.keys():
             try:
                 if now >= due:
-                    due = now + AGAIN
+                    due = now + again
                     for key in questions.keys() - replies.keys():
                         sock.send(questions[key])
                 sock.settimeout(max(0.001, min(due, ends) - now))
