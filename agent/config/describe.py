@@ -85,7 +85,7 @@ def _setting(info: Any, example: Mapping[str, Any]) -> Setting:
         shown = example[info.encode_name]
     return Setting(
         name=info.encode_name,
-        takes=typed.words(info.type),
+        takes=typed.words(info.type).replace(Seconds.EXPECTED, "a duration"),
         description=description,
         default=None if default is None else toml.value(default),
         required=required,

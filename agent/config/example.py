@@ -90,7 +90,7 @@ def _settings(settings: Iterable[Setting]) -> Iterator[str]:
         elif setting.default is None and "default" not in setting.description:
             note = " (default: none)"
         yield ""
-        yield from wrap(_sentence(f"{setting.description}{note}"), WIDTH, "# ")
+        yield from wrap(f"{setting.description}{note}", WIDTH, "# ")
         yield f"#{setting.name} = {_shown(setting)}"
 
 

@@ -81,7 +81,8 @@ def _kind(name: str, table: Mapping[str, Any], path: Path, notes: Notes) -> Kind
     asked = table.get("kind")
     if not isinstance(asked, str):
         said = got(asked) if "kind" in table else "nothing"
-        notes.add((*path, "kind"), f"{KIND_EXPECTED}, got {said}{suggestion(name, registry.names())}")
+        hint = f'; did you mean kind = "{name}"?' if name in registry.names() else ""
+        notes.add((*path, "kind"), f"{KIND_EXPECTED}, got {said}{hint}")
         return None
     try:
         return registry.find(asked)

@@ -91,9 +91,9 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # only somebody who made a typing mistake pays for it
 
     plain = {name.lower(): name for name in known}
-    near = get_close_matches(word.lower().replace("-", "_"), plain, n=1, cutoff=0.6) or get_close_matches(
-        word.lower(), plain, n=1, cutoff=0.6
-    )
+    near = [name for name in plain if len(word) > 1 and name.startswith(word.lower())]
+    for spelling in (word.lower().replace("-", "_"), word.lower()):
+        near = near or get_close_matches(spelling, plain, n=1, cutoff=0.6)
     return f"; did you mean {json.dumps(plain[near[0]], ensure_ascii=False)}?" if near else ""
 
 

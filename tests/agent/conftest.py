@@ -1,0 +1,14 @@
+"""Two kinds for the tests of the configuration, beside posagent's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from probes import registry
+
+
+@pytest.fixture
+def sample_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kinds `sample` and `required`."""
+    monkeypatch.setitem(registry.KINDS, "sample", "tests.agent.sample")
+    monkeypatch.setitem(registry.KINDS, "required", "tests.agent.sample_required")
