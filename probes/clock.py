@@ -192,7 +192,7 @@ KIND = Kind(
     problems=_problems,
     example={"server": "ntp.store.example"},
     reasons={
-        "clock.skewed": "further from the server than `max_offset`, or at a time that cannot be, as before this release",
+        "clock.skewed": "further from the server than `max_offset`, or a time that cannot be, as before this release",
         "clock.unsynchronised": "the kernel says that nothing keeps its clock right; in a container, the host's kernel",
         "clock.no_reply": "the time server does not answer: whether the clock is right is not known",
         "clock.bad_server": "the time server is of no use: not synchronised itself, sends us away, or answers nonsense",
