@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 
 from agent import __version__
 
@@ -18,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     from agent.cli import run
 
     code = run(words)
-    if arguments is None and threading.active_count() > 1:
+    threading = sys.modules.get("threading")
+    if arguments is None and threading and threading.active_count() > 1:
         # A probe that hangs was left behind in a thread; the interpreter's own exit might wait for it.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,6 +14,7 @@ from agent.config.describe import (
     own_settings,
     wrap,
 )
+from agent.config.probe_tables import takes_targets
 from probes import registry
 from probes.model import PROBE_REASONS, Impact, Kind
 
@@ -44,6 +45,12 @@ def kind_text(kind: Kind[Any, Any]) -> str:
     lines += ["  ok", "      all is well"]
     for reason, meaning in kind.reasons.items():
         lines += [f"  {reason}", *wrap(meaning, WIDTH, "      ")]
+    if takes_targets(kind):
+        lines += [
+            "",
+            "Presets (docs/probes.md has their hosts and sources)",
+            *wrap(", ".join(presets.names()), WIDTH, "  "),
+        ]
     lines += ["", "Example", *(f"  {line}" for line in _example(kind))]
     return "\n".join(lines) + "\n"
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from agent import report, runner, store, verdict
 from agent.report import Report
 from agent.runner import Look
-from agent.texts import Language
 from probes.model import Probe
 
 if TYPE_CHECKING:
     from agent.config import Config
+    from agent.texts import Language
 
 Progress = Callable[[Sequence[Look], Sequence[Probe]], None]
 """Called after each answer with what is known and what is still awaited."""

@@ -12,16 +12,18 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from agent import __version__, texts
 from agent.runner import Look
-from agent.texts import Language
 from agent.verdict import Finding, Word, in_order, watches_payment
 from probes.model import Impact, Measurement, Probe, Status
+
+if TYPE_CHECKING:
+    from agent.texts import Language
 
 SCHEMA = "posagent.report/1"
 Time = Annotated[

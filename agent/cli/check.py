@@ -107,7 +107,7 @@ def _write(config: Config, found: Report) -> None:
     from agent import report
     from agent.cli.configured import report_path
 
-    path = Path(config.report.path) if config.report.path else report_path(None)
+    path = Path(config.report.path or report_path(config.source))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         report.write(path, report.encode(found))

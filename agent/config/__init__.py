@@ -11,14 +11,17 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.config import hours, probe_tables, read, typed
+from agent.config import probe_tables, read, typed
 from agent.config.expand import probes_of
 from agent.config.model import Config, Sections
 from agent.config.problems import ConfigError, Problem
 from agent.config.secret import CannotReadSecret, Secret, resolve_secret
 from agent.config.typed import Notes
+
+if TYPE_CHECKING:
+    from agent.config.hours import Hours
 
 __all__ = [
     "CannotReadSecret",
@@ -58,22 +61,37 @@ def parse(given: read.Source) -> Config:
     return Config(**converted, probes=probes, source=given.name, sha256=hashlib.sha256(given.data).hexdigest())
 
 
-def opening_hours(config: Config) -> hours.Hours:
+def opening_hours(config: Config) -> Hours:
     """When this store sells, in its own time zone."""
+    from agent.config import hours
+
     return hours.parse(config.schedule.opening_hours, hours.zone_of(config.site.timezone))
 
 
 def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
     site, schedule = sections.get("site"), sections.get("schedule")
-    if site is not None:
-        try:
-            hours.zone_of(site.timezone)
-        except ValueError as error:
-            notes.expected(("site", "timezone"), str(error), site.timezone)
+    if site is not None and site.timezone is not None:
+        _check_zone(site.timezone, notes)
     if schedule is not None:
         probe_tables.check_times(("schedule",), schedule, notes)
-        for place, line in enumerate(schedule.opening_hours):
-            try:
-                hours.parse([line])
-            except ValueError as error:
-                notes.expected(("schedule", "opening_hours", place), str(error), line)
+        if schedule.opening_hours:
+            _check_hours(schedule.opening_hours, notes)
+
+
+def _check_zone(name: str, notes: Notes) -> None:
+    from agent.config import hours
+
+    try:
+        hours.zone_of(name)
+    except ValueError as error:
+        notes.expected(("site", "timezone"), str(error), name)
+
+
+def _check_hours(lines: tuple[str, ...], notes: Notes) -> None:
+    from agent.config import hours
+
+    for place, line in enumerate(lines):
+        try:
+            hours.parse([line])
+        except ValueError as error:
+            notes.expected(("schedule", "opening_hours", place), str(error), line)

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from msgspec.structs import fields
 
+from agent.config import typed
 from agent.config.model import Config
 from agent.config.targets import parse_target
-from agent.config.typed import default_of
 from probes import registry
 from probes.model import Kind, Probe, Settings
 
@@ -35,7 +34,7 @@ def _expand(name: str, settings: Any) -> dict[str, Settings]:
     targets = getattr(settings, "targets", None)
     if not targets:
         return {name: settings}
-    defaults = {info.name: default_of(info) for info in fields(settings)}
+    defaults = {info.name: typed.default_of(info) for info in typed.fields(type(settings))}
     expanded = {}
     for text in targets:
         target = parse_target(text, defaults["port"] if isinstance(defaults["port"], int) else None)

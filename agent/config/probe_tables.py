@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from msgspec.structs import fields
 
 from agent.config import presets, typed
 from agent.config.model import NAME_EXPECTED, PROBE_NAME
@@ -49,7 +48,7 @@ def check_times(path: Path, settings: Any, notes: Notes) -> None:
 
 def takes_targets(kind: Kind[Any, Any]) -> bool:
     """Whether one table of this kind may name several targets."""
-    return any(info.name == "targets" for info in fields(kind.settings))
+    return any(info.name == "targets" for info in typed.fields(kind.settings))
 
 
 def _read_one(name: str, table: object, notes: Notes) -> Settings | None:
@@ -117,7 +116,7 @@ def _with_preset(table: dict[str, Any], path: Path, notes: Notes) -> dict[str, A
 def _check_targets(kind: Kind[Any, Any], settings: Any, path: Path, notes: Notes) -> None:
     if not takes_targets(kind):
         return
-    default = next((info.default for info in fields(kind.settings) if info.name == "port"), None)
+    default = next((info.default for info in typed.fields(kind.settings) if info.name == "port"), None)
     seen: set[tuple[str, int]] = set()
     for place, text in enumerate(settings.targets or ()):
         target = parse_target(text, default if isinstance(default, int) else None)
@@ -159,20 +158,17 @@ def _circles(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
 
 def _walk(start: str, edges: Mapping[str, Iterable[str]], done: set[str]) -> Iterator[list[str]]:
     """Depth first without recursion: a chain of a thousand probes is a legal configuration."""
-    trail: list[str] = []
-    stack: list[tuple[str, Iterator[str]]] = []
-    if start not in done:
-        trail.append(start)
-        stack.append((start, iter(edges[start])))
-    while stack:
-        name, rest = stack[-1]
+    if start in done:
+        return
+    trail: dict[str, Iterator[str]] = {start: iter(edges[start])}  # in the order of walking
+    while trail:
+        name, rest = next(reversed(trail.items()))
         following = next(rest, None)
         if following is None:
             done.add(name)
-            trail.pop()
-            stack.pop()
+            del trail[name]
         elif following in trail:
-            yield [*trail[trail.index(following) :], following]
+            names = list(trail)
+            yield [*names[names.index(following) :], following]
         elif following in edges and following not in done:
-            trail.append(following)
-            stack.append((following, iter(edges[following])))
+            trail[following] = iter(edges[following])

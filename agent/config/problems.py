@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from probes.redact import scrub
-
 Key = str | int
 Path = tuple[Key, ...]
 """Where a setting stands: ("probes", "auth", "port"), or ("probes", "auth", "targets", 1) for a list's second."""
@@ -78,6 +76,8 @@ def _repeated(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
+        from probes.redact import scrub  # paid for by those who made a mistake
+
         return json.dumps(_USER_INFO.sub("…@", scrub(value)), ensure_ascii=False)
     if isinstance(value, int) and abs(value) >= 10**18:
         return "a number of more than 18 digits"

@@ -7,6 +7,7 @@ here, and msgspec judges each single value.
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import re
 import types
@@ -16,7 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Meta
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import FieldInfo
+from msgspec.structs import fields as _fields
 
 from agent.config.problems import Path, Problem, got, suggestion, unknown
 from agent.config.secret import EXPECTED as SECRET_EXPECTED
@@ -30,6 +32,12 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: 
 _PATTERN_TITLE = next(meta.title for meta in Pattern.__metadata__)  # type: ignore[attr-defined]
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/\s@:]*:[^/\s@]+@", re.IGNORECASE)
+
+
+@functools.cache
+def fields(struct: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    """The settings of a struct. Resolving their types takes long: once per struct, not once per probe."""
+    return _fields(struct)
 
 
 @dataclass

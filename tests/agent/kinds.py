@@ -13,7 +13,9 @@ from probes.host import Host
 from probes.model import Impact, Kind, Memory, Observation, Probe, Role, Seconds, Settings, ok
 
 
-def make_kind(name: str, read: Callable[[Any, Host], Any], judge: Callable[..., Observation] | None = None) -> Kind[Any, Any]:
+def make_kind(
+    name: str, read: Callable[[Any, Host], Any], judge: Callable[..., Observation] | None = None
+) -> Kind[Any, Any]:
     def well(_settings: Settings, reading: Any, _memory: Memory) -> Observation:
         return ok({"reading": str(reading)})
 
@@ -28,7 +30,9 @@ def make_kind(name: str, read: Callable[[Any, Host], Any], judge: Callable[..., 
     )
 
 
-def make_probe(name: str, kind: str, *, timeout: float = 0.3, impact: Impact = Impact.STOP, role: Role | None = None) -> Probe:
+def make_probe(
+    name: str, kind: str, *, timeout: float = 0.3, impact: Impact = Impact.STOP, role: Role | None = None
+) -> Probe:
     return Probe(
         name=name,
         kind=kind,

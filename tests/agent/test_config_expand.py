@@ -196,7 +196,6 @@ def test_a_third_party_kind_comes_in_by_its_entry_point(tmp_path: Path, monkeypa
         ("a:", 443, None),
         (":443", 443, None),
         ("", 443, None),
-        ("user@host:443", 443, None),
         ("a:443\n", 443, None),
         ("支付.example:443", None, ("支付.example", 443)),
     ],

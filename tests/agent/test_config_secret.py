@@ -43,8 +43,8 @@ def test_from_systemds_credentials(tmp_path: Path) -> None:
         ),
         (
             Secret(credential="token"),
-            'cannot read secret { credential = "token" }: $CREDENTIALS_DIRECTORY is not set; was this started by systemd '
-            + "with LoadCredential=?",
+            'cannot read secret { credential = "token" }: $CREDENTIALS_DIRECTORY is not set; '
+            "was this started by systemd with LoadCredential=?",
         ),
     ],
 )

@@ -17,7 +17,9 @@ from probes.model import Impact, Observation, Role, Status, ok, warn
 from tests.agent.kinds import make_probe
 
 ROOT = Path(__file__).parents[2]
-ABOUT = report.Circumstances(seq=7, mode="check", started_at=1_700_000_000.0, now=1_700_000_001.5, boot_id="b", host="till")
+ABOUT = report.Circumstances(
+    seq=7, mode="check", started_at=1_700_000_000.0, now=1_700_000_001.5, boot_id="b", host="till"
+)
 
 
 def schema() -> dict:
@@ -36,7 +38,9 @@ def test_the_published_schema_is_the_codes() -> None:
 
 def test_a_report_says_all_that_the_contract_lists() -> None:
     probe = make_probe("disk", "disk", impact=Impact.DEGRADE)
-    data = rendered([Look(probe, ok({"path": "/", "free_bytes": 5e9, "total_bytes": 1e10, "free_percent": 50.0}), 1.7e9, 0.0123)])
+    data = rendered(
+        [Look(probe, ok({"path": "/", "free_bytes": 5e9, "total_bytes": 1e10, "free_percent": 50.0}), 1.7e9, 0.0123)]
+    )
     assert list(data) == [
         "schema", "seq", "generated_at", "valid_until", "boot_id", "config_sha256", "agent", "site", "verdict",
         "diagnosis", "probes", "incidents", "not_checked",

@@ -96,7 +96,11 @@ def test_card_data_in_any_text_of_an_observation_is_masked(monkeypatch: pytest.M
         return Observation(
             status=Status.OK,
             reason="ok",
-            measurements={"line": "PAN 4111111111111111", "lines": ["5500 0000 0000 0004"], "rx_bytes": 4111111111111111},
+            measurements={
+                "line": "PAN 4111111111111111",
+                "lines": ["5500 0000 0000 0004"],
+                "rx_bytes": 4111111111111111,
+            },
             evidence=("6212345678901232",),
             detail="4111-1111-1111-1111",
         )

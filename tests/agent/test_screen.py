@@ -42,7 +42,11 @@ def test_plain_lines_line_up_whatever_the_width_of_the_letters() -> None:
 
 
 def test_chinese_status_words_take_two_columns_a_letter() -> None:
-    rows = [line for line in screen.lines(screen.page(data(status="unknown"), "zh-CN")) if "gateway" in line or "磁盘" in line]
+    rows = [
+        line
+        for line in screen.lines(screen.page(data(status="unknown"), "zh-CN"))
+        if "gateway" in line or "磁盘" in line
+    ]
     assert rows[1:] == ["未知  gateway  192.0.2.1 does not answer", "正常  磁盘     /：剩余 5 GB"]
 
 

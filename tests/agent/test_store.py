@@ -37,7 +37,9 @@ def test_memory_of_one_probe_is_kept_when_another_is_written(tmp_path: Path) -> 
     state.close()
 
 
-@pytest.mark.parametrize("content", [b"this is no database, it only looks like a file" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"this is no database, it only looks like a file" * 100, b"SQLite format 3\0" + b"\xff" * 5000]
+)
 def test_a_corrupt_file_is_moved_aside_and_said(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s"
     path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -13,11 +14,13 @@ from probes import registry
 from probes.model import PROBE_REASONS
 
 FOLDER = Path(texts.__file__).parent
-FILES = sorted(FOLDER.glob("*.toml"))
+FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".toml", ".json"))
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def catalogue(name: str) -> dict[str, dict[str, str]]:
+    if name == "words":
+        return json.loads((FOLDER / "words.json").read_text(encoding="utf-8"))
     return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 

@@ -1,0 +1,175 @@
+"""The command line, run as a user runs it: exit codes, what is printed where, and nothing that ends in a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).parents[2]
+POSAGENT = Path(sys.executable).with_name("posagent")
+
+
+@pytest.fixture
+def posagent(tmp_path: Path):
+    """Run the installed command with a state directory and configuration of its own."""
+    config = tmp_path / "config.toml"
+    config.write_text('[site]\nstore = "0042"\n[probes.disk]\nkind = "disk"\nmin_free = 0\nmin_inodes = 0\n')
+
+    def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        full = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+        full |= {"POSAGENT_CONFIG": str(config), "LANG": "C.UTF-8"} | env
+        return subprocess.run([POSAGENT, *words], env=full, capture_output=True, text=True, timeout=30, check=False)
+
+    return run
+
+
+def test_version(posagent) -> None:
+    done = posagent("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("posagent 0.")
+
+
+def test_json_prints_the_report_and_nothing_else_on_stdout(posagent) -> None:
+    done = posagent("check", "--json")
+    data = json.loads(done.stdout)
+    jsonschema.validate(data, json.loads((ROOT / "docs/report.schema.json").read_text()))
+    assert done.stderr == ""
+    assert data["site"]["store"] == "0042"
+    assert done.returncode == 3, "nothing configured proves that cards can be taken"
+    assert [probe["name"] for probe in data["probes"]] == ["disk"]
+
+
+def test_seq_rises_from_check_to_check(posagent) -> None:
+    assert [json.loads(posagent("check", "--json").stdout)["seq"] for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_home_that_cannot_be_written_is_a_problem_in_the_report_not_a_failure(posagent) -> None:
+    done = posagent("check", "--json", XDG_STATE_HOME="/proc/nowhere")
+    data = json.loads(done.stdout)
+    assert data["seq"] == 0
+    assert data["agent"]["healthy"] is False
+    assert "cannot open /proc/nowhere/posagent/state.sqlite" in data["agent"]["problems"][0]
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "disk  /: "), ("zh-CN", "剩余")])
+def test_plain_output_in_both_languages(posagent, lang: str, words: str) -> None:
+    done = posagent("check", "--lang", lang)
+    assert words in done.stdout
+    assert "\x1b" not in done.stdout, "no colour in a pipe"
+
+
+def test_the_language_follows_the_locale(posagent) -> None:
+    assert "批结算" in posagent("check", LANG="zh_CN.UTF-8").stdout
+    assert "settlement" in posagent("check", LANG="de_DE.UTF-8").stdout
+
+
+def test_chinese_on_a_console_that_knows_only_ascii_is_no_traceback(posagent) -> None:
+    done = posagent("check", "--lang", "zh-CN", PYTHONIOENCODING="ascii")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["chekc"], "invalid choice"),
+        (["check", "--frobnicate"], "unrecognized arguments"),
+        (["check", "dsik"], "did you mean 'disk'?"),
+        (["check", "--kind", "tls"], "no probe has this kind; there are: disk"),
+        (["check", "--timeout", "soon"], "--timeout: expected a duration"),
+        (["kinds", "dsk"], "did you mean 'disk'?"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_usage_errors_exit_64_and_say_what_to_type(posagent, words: list[str], message: str) -> None:
+    done = posagent(*words)
+    assert done.returncode == 64
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_configuration_errors_exit_78_one_line_each(posagent, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text('[probes.disk]\nkind = "disk"\nmin_fre = 5\nmin_inodes = 200\n')
+    done = posagent("check", "--config", str(bad))
+    assert done.returncode == 78
+    assert done.stderr.count("\n") == 2
+    assert "probes.disk.min_inodes: expected 0..100, got 200" in done.stderr
+    assert 'did you mean "min_free"?' in done.stderr
+
+
+def test_status_shows_the_written_report_and_its_verdict(posagent) -> None:
+    written = posagent("check", "--write")
+    shown = posagent("status")
+    assert shown.returncode == written.returncode == 3
+    assert shown.stdout.splitlines()[:4] == written.stdout.splitlines()[:4]
+    assert shown.stdout.splitlines()[-1].startswith("report of ")
+
+
+def test_status_without_a_report_says_so_and_what_to_do(posagent) -> None:
+    done = posagent("status")
+    assert done.returncode == 3
+    assert "posagent: cannot read" in done.stderr
+    assert "`posagent check`" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"verdict": {"payments": 1}}', "\x00"])
+def test_status_of_a_broken_report_is_one_line(posagent, tmp_path: Path, text: str) -> None:
+    (tmp_path / "state/posagent").mkdir(parents=True)
+    (tmp_path / "state/posagent/health.json").write_text(text)
+    done = posagent("status")
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "it is no posagent report" in done.stderr
+
+
+def test_a_stale_report_is_called_stale_and_exits_3(posagent, tmp_path: Path) -> None:
+    posagent("check", "--write")
+    path = tmp_path / "state/posagent/health.json"
+    data = json.loads(path.read_text())
+    data["verdict"]["payments"] = "ready"
+    path.write_text(json.dumps(data))
+    assert posagent("status").returncode == 0
+    data["valid_until"] = "2020-01-01T00:00:00.000Z"
+    path.write_text(json.dumps(data))
+    done = posagent("status")
+    assert done.returncode == 3
+    assert "STALE" in done.stdout
+
+
+def test_init_writes_a_configuration_that_holds_and_never_overwrites_one(posagent, tmp_path: Path) -> None:
+    target = tmp_path / "new.toml"
+    assert posagent("config", "init", str(target)).returncode == 0
+    checked = posagent("config", "check", "--config", str(target))
+    assert checked.returncode == 0, checked.stderr
+    again = posagent("config", "init", str(target))
+    assert again.returncode == 73
+    assert "never overwritten" in again.stderr
+
+
+def test_show_prints_what_load_reads_back(posagent, tmp_path: Path) -> None:
+    shown = posagent("config", "show").stdout
+    copy = tmp_path / "copy.toml"
+    copy.write_text(shown)
+    assert posagent("config", "check", "--config", str(copy)).returncode == 0
+
+
+def test_schema_is_json(posagent) -> None:
+    assert json.loads(posagent("config", "schema").stdout)["$schema"]
+
+
+def test_a_reader_that_stops_reading_causes_no_traceback(posagent, tmp_path: Path) -> None:
+    config = tmp_path / "many.toml"
+    config.write_text("".join(f'[probes.d{n}]\nkind = "disk"\n' for n in range(40)))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(
+        f"{POSAGENT} check --verbose --config {config} | head -1", shell=True, env=env, capture_output=True, text=True, timeout=30
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
