@@ -42,21 +42,27 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """What could be seen. `hidden` counts programs whose descriptors this user may not see."""
+    """What could be seen. `hidden` counts programs whose descriptors this user may not see.
+
+    `dead` are programs that hold a port which was unplugged: when it comes back they still talk to nobody.
+
+    `nameless` says that /proc hides even the names of other users' programs (hidepid).
+    """
 
     holders: tuple[Holder, ...] = ()
     dead: tuple[Holder, ...] = ()
     stale: tuple[str, ...] = ()
     hidden: int = 0
+    nameless: bool = False
 
 
 def of(host: Host, node: str) -> Sight:
     """Everybody who holds `node` (a device's own path, no link). Raises OutOfTime."""
     stat = _stat(host, node)
     seen: list[Holder] = []
-    hidden = 0 if 1 in _pids(host) or not host.is_this_machine else 1  # /proc mounted with hidepid
+    pids = _pids(host)
     blind: set[int] = set()
-    for pid in _pids(host):
+    for pid in pids:
         host.left()
         how, may_see = _holds(host, pid, node, stat)
         if how:
@@ -73,13 +79,15 @@ def of(host: Host, node: str) -> Sight:
         holders=tuple(live),
         dead=tuple(holder for holder in seen if holder.how == "dead node"),
         stale=tuple(stale),
-        hidden=hidden + len(blind),
+        hidden=len(blind),
+        nameless=host.is_this_machine and 1 not in pids,
     )
 
 
 def called(host: Host, name: str) -> list[tuple[int, bool]]:
-    """Programs that go by `name`: process id, and whether this user sees what they have open."""
-    return [(pid, _may_see(host, pid)) for pid in _pids(host) if goes_by(names(host, pid), name)]
+    """Programs that go by `name`, but us: process id, and whether this user sees what they have open."""
+    me = os.getpid() if host.is_this_machine else 0
+    return [(pid, _may_see(host, pid)) for pid in _pids(host) if pid != me and goes_by(names(host, pid), name)]
 
 
 def names(host: Host, pid: int) -> tuple[str, ...]:
@@ -140,7 +148,7 @@ def _holds(
                 target = os.readlink(directory / number)  # noqa: PTH115 - the text of the link, as the kernel wrote it
             except FileNotFoundError:
                 continue
-            if target == node + GONE:
+            if target.startswith("/dev/tty") and target.endswith(GONE):
                 dead = True
             elif target.startswith("/dev/") and _is_same(host, f"{directory}/{number}", target, node, stat):
                 return "open", True

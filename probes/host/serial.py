@@ -64,6 +64,11 @@ def is_fitted(host: Host, name: str) -> bool:
     return files.read_number(directory / "type") != 0  # PORT_UNKNOWN; only UARTs have a type
 
 
+def is_unknown(host: Host, node: str) -> bool:
+    """Whether the kernel's list of ttys says nothing of this node: a pty, or a program's own kind of port."""
+    return not (host.path(CLASS) / node.removeprefix("/dev/")).exists()
+
+
 def port(host: Host, node: str) -> Port | None:
     """The port behind a node, None where the kernel knows none of this name or nothing is fitted there."""
     name = node.removeprefix("/dev/")
