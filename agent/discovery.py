@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from probes.host import Host, net
+from probes.host import Host, devices, net, serial, usb
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Tables = dict[str, dict[str, Any]]
 
+TILL_ROLES = frozenset({"terminal", "pin pad", "card reader", "scanner", "printer", "serial adapter", "drawer", "ups"})
+"""What a till may need, in the words of the table of known devices; sticks, mice and hubs are left alone."""
 LOOK_S = 1.0
 """How long finding out may take."""
 
@@ -68,5 +70,24 @@ def _interfaces(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _devices(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every USB device that a till may need, and every serial port with something on it."""
-    return iter(())
+    """Every USB device that a till may need, by what it probably is, and every serial port with a UART behind it."""
+    card_ports = set()
+    for device in usb.devices(host):
+        identity = devices.identify(device.vendor, device.product, device.texts, device.classes)
+        if identity.role not in TILL_ROLES:
+            continue
+        table: dict[str, Any] = {
+            "kind": "usb",
+            "label": identity.family or " ".join(device.texts) or identity.role,
+            "vendor": device.vendor,
+            "product": device.product,
+            "path": device.path,
+        }
+        if not identity.takes_cards or identity.confidence == "possible":
+            table["impact"] = "degrade"
+        else:
+            card_ports.add(device.path)
+        yield f"{identity.role.replace(' ', '-')}-{device.path}", table
+    for port in serial.ports(host):
+        impact = "degrade" if port.usb_path in card_ports else "none"
+        yield f"serial-{port.name}", {"kind": "serial", "device": f"/dev/{port.name}", "impact": impact}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-
 from agent.config import presets, typed
 from agent.config.model import NAME_EXPECTED, PROBE_NAME
 from agent.config.problems import Path, got, suggestion

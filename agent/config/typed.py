@@ -7,7 +7,6 @@ here, and msgspec judges each single value.
 from __future__ import annotations
 
 import enum
-import functools
 import math
 import re
 import types
@@ -25,6 +24,8 @@ from agent.config.secret import EXPECTED as SECRET_EXPECTED
 from agent.config.secret import Secret
 from probes.model import Pattern, Seconds
 
+_FIELDS: dict[type[msgspec.Struct], tuple[FieldInfo, ...]] = {}
+
 NO_VALUE: Any = object()
 """Stands for a value that could not be had; the problem is already noted."""
 
@@ -34,10 +35,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/\s@:]*:[^/\s@]+@", re.IGNORECASE)
 
 
-@functools.cache
 def fields(struct: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
     """The settings of a struct. Resolving their types takes long: once per struct, not once per probe."""
-    return _fields(struct)
+    if struct not in _FIELDS:
+        _FIELDS[struct] = _fields(struct)
+    return _FIELDS[struct]
 
 
 @dataclass
