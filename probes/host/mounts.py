@@ -3,80 +3,119 @@
 from __future__ import annotations
 
 import os
-import threading
-from pathlib import Path
+import re
 
 import msgspec
 
-from probes.host import Host, files
-from probes.model import OutOfTime
+from probes.host import Host, files, hanging
 
-NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "fuse.sshfs"})
+MISSING = (FileNotFoundError, NotADirectoryError)
 
 
 class Mount(msgspec.Struct, frozen=True):
-    """One line of /proc/self/mounts."""
+    """One line of /proc/self/mountinfo."""
 
+    number: str = ""
+    parent: str = ""
     point: str = ""
     filesystem: str = ""
     options: tuple[str, ...] = ()
+    """Of this mount point; after an I/O error they still say `rw`."""
+    super_options: tuple[str, ...] = ()
+    """Of the file system itself, wherever it is mounted."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What statvfs said of a path, where that path lies, and whether the kernel refuses writes there."""
+
+    stat: os.statvfs_result
+    mount: Mount
+    is_read_only: bool = False
+
+    @property
+    def by_the_kernel(self) -> bool:
+        """Whether nobody asked for read-only: the mount point still says `rw`."""
+        return self.is_read_only and "rw" in self.mount.options
 
 
 def table(host: Host) -> list[Mount]:
     """All mounts in the kernel's order. Empty where /proc is not to be had."""
     try:
-        text = files.read_text(host.path("/proc/self/mounts"))
+        text = files.read_bytes(host.path("/proc/self/mountinfo")).decode("utf-8", "replace")
     except OSError:
         return []
-    found = []
-    for line in text.splitlines():
-        fields = line.split(" ")
-        if len(fields) >= 4:
-            found.append(Mount(_unescape(fields[1]), fields[2], tuple(fields[3].split(","))))
-    return found
+    return [mount for mount in map(_parse, text.split("\n")) if mount is not None]
 
 
 def of(host: Host, path: str) -> Mount:
-    """The mount a path lies on: the longest mount point above it, the last one where several lie on each other."""
-    best = Mount()
-    for mount in table(host):
-        above = mount.point.rstrip("/") + "/"
-        if (path.rstrip("/") + "/").startswith(above) and len(mount.point) >= len(best.point):
-            best = mount
-    return best
+    """The mount a path (absolute, without links) lies on: found as the kernel walks, from `/` down.
 
-
-def usage(host: Host, path: Path) -> os.statvfs_result | None:
-    """statvfs of a path, None if it does not exist. Raises OutOfTime when the file system hangs, OSError otherwise.
-
-    A hung NFS or FUSE mount holds its caller for ever, so the call sits in a thread of its own that can be left behind.
+    A mount over a directory hides what was mounted below it before; the longest mount point would be fooled by that.
     """
-    answer: list[os.statvfs_result | OSError] = []
+    mounts = table(host)
+    known = {mount.number for mount in mounts}
+    # What hangs on nothing we can see is where a walk begins: `/`, or in a chroot whatever was mounted into it.
+    above = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.number]
+    here = Mount()
+    for _step in mounts:
+        above = [mount for mount in above if (path.rstrip("/") + "/").startswith(mount.point.rstrip("/") + "/")]
+        if not above:
+            break
+        here = min(above, key=lambda mount: len(mount.point))
+        above = [mount for mount in mounts if mount.parent == here.number and mount is not here]
+    return here
 
-    def ask() -> None:
+
+def usage(host: Host, path: str) -> Usage | None:
+    """How full the file system of a path is; None if there is no such path.
+
+    Raises OutOfTime when the file system hangs, OSError otherwise (ENOTCONN, EIO: its server or device is gone).
+    """
+
+    def ask() -> Usage | None:
+        place = host.path(path)
         try:
-            answer.append(os.statvfs(path))
-        except OSError as error:
-            answer.append(error)
+            stat = os.statvfs(place)
+        except MISSING:
+            return None
+        inside = "/" + str(place.resolve().relative_to(host.root.resolve())).lstrip("./")
+        mount = of(host, inside)
+        return Usage(stat, mount, _refuses(stat, mount) or _layer_refuses(host, mount))
 
-    thread = threading.Thread(target=ask, name=f"statvfs {path}", daemon=True)
-    thread.start()
-    thread.join(host.left())
-    if not answer:
-        raise OutOfTime(f"the file system of {path} does not answer")
-    if isinstance(answer[0], FileNotFoundError):
+    return hanging.answer(host, ("usage", str(host.root), path), ask, f"the file system of {path} does not answer")
+
+
+def _refuses(stat: os.statvfs_result, mount: Mount) -> bool:
+    """Since Linux 6.15 ext4 keeps its flag after an error and says `emergency_ro` instead."""
+    return bool(stat.f_flag & os.ST_RDONLY) or not {"emergency_ro", "shutdown"}.isdisjoint(mount.super_options)
+
+
+def _layer_refuses(host: Host, mount: Mount) -> bool:
+    """An overlay stays `rw` when the file system that takes its writes does not."""
+    upper = next((option[9:] for option in mount.super_options if option.startswith("upperdir=")), "")
+    if mount.filesystem != "overlay" or not upper.startswith("/"):
+        return False
+    try:
+        return _refuses(os.statvfs(host.path(upper)), of(host, upper))
+    except OSError:
+        return False  # it lies outside this container
+
+
+def _parse(line: str) -> Mount | None:
+    fields = line.split(" ")
+    if "-" not in fields[6:]:
         return None
-    if isinstance(answer[0], OSError):
-        raise answer[0]
-    return answer[0]
-
-
-def is_read_only(usage: os.statvfs_result) -> bool:
-    """Whether the kernel refuses writes to the whole file system."""
-    return bool(usage.f_flag & os.ST_RDONLY)
+    dash = fields.index("-", 6)
+    kind = [*fields[dash + 1 :], "", "", ""]
+    return Mount(
+        number=fields[0],
+        parent=fields[1],
+        point=_unescape(fields[4]),
+        filesystem=kind[0],
+        options=tuple(fields[5].split(",")),
+        super_options=tuple(_unescape(option) for option in kind[2].split(",")),
+    )
 
 
 def _unescape(field: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, char)
-    return field
+    return re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), field)
