@@ -12,6 +12,7 @@ from msgspec.structs import fields
 
 from agent.config import toml, typed
 from agent.config.probe_tables import PRESET, takes_targets
+from agent.config.samples import SAMPLES
 from agent.config.secret import Secret
 from probes.model import Kind, NetworkSettings, Seconds, Settings
 
@@ -48,7 +49,8 @@ def settings_of(struct: type[msgspec.Struct], example: Mapping[str, Any] | None 
 def own_settings(kind: Kind[Any, Any]) -> list[Setting]:
     """What a kind takes besides what every probe takes."""
     common = {info.name for info in fields(NetworkSettings)}
-    own = [setting for setting in settings_of(kind.settings, kind.example) if setting.name not in common]
+    examples = {**SAMPLES.get(kind.name, {}), **kind.example}
+    own = [setting for setting in settings_of(kind.settings, examples) if setting.name not in common]
     if takes_targets(kind) and all(setting.name != PRESET for setting in own):
         own.append(Setting(PRESET, "the name of a preset", PRESET_TEXT, None, False, PRESET_EXAMPLE, str))
     return own
@@ -105,7 +107,7 @@ def _sample(of: Any) -> Any:
         return core(max(low, 1))
     if get_origin(core) in (tuple, list):
         return [_sample(get_args(core)[0])]
-    if get_origin(core) is dict:
+    if get_origin(core) is dict or (isinstance(core, type) and issubclass(core, msgspec.Struct) and core is not Secret):
         return {}
     return _plain_sample(core, title)
 

@@ -43,7 +43,8 @@ def _scalar(of: Any) -> str:
     if isinstance(of, Seconds):
         return _seconds(of)
     if isinstance(of, (int, float)):
-        return repr(of)
+        whole = isinstance(of, float) and of.is_integer() and abs(of) < 1e15
+        return str(int(of)) if whole else repr(of)
     if isinstance(of, str):
         return text(of)
     raise TypeError(f"TOML has no spelling for {of!r}")

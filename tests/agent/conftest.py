@@ -1,4 +1,4 @@
-"""Two kinds for the tests of the configuration, beside posagent's own."""
+"""Three kinds for the tests of the configuration, beside posagent's own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from probes import registry
 
 @pytest.fixture
 def sample_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kinds `sample` and `required`."""
+    """The kinds `sample`, `required` and `single`."""
     monkeypatch.setitem(registry.KINDS, "sample", "tests.agent.sample")
     monkeypatch.setitem(registry.KINDS, "required", "tests.agent.sample_required")
+    monkeypatch.setitem(registry.KINDS, "single", "tests.agent.sample_single")

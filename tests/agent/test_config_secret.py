@@ -9,6 +9,8 @@ import pytest
 
 from agent.config import CannotReadSecret, Secret, resolve_secret
 
+NOT_SYSTEMD = "$CREDENTIALS_DIRECTORY is not set; was this started by systemd with LoadCredential=?"
+
 
 def test_from_a_file_without_the_line_end_an_editor_leaves(tmp_path: Path) -> None:
     for content in ("hunter2", "hunter2\n", "hunter2\r\n", "\ufeffhunter2\n"):
@@ -41,11 +43,7 @@ def test_from_systemds_credentials(tmp_path: Path) -> None:
             Secret(credential="../token"),
             'cannot read secret { credential = "../token" }: a credential\'s name is a file name without directory',
         ),
-        (
-            Secret(credential="token"),
-            'cannot read secret { credential = "token" }: $CREDENTIALS_DIRECTORY is not set; '
-            "was this started by systemd with LoadCredential=?",
-        ),
+        (Secret(credential="token"), f'cannot read secret {{ credential = "token" }}: {NOT_SYSTEMD}'),
     ],
 )
 def test_a_secret_that_cannot_be_had_says_why(secret: Secret, message: str) -> None:
