@@ -87,12 +87,24 @@ def _setting(info: Any, example: Mapping[str, Any]) -> Setting:
         shown = example[info.encode_name]
     return Setting(
         name=info.encode_name,
-        takes=typed.words(info.type).replace(Seconds.EXPECTED, "a duration"),
+        takes=_takes(info.type),
         description=description,
         default=None if default is None else toml.value(default),
         required=required,
         sample=shown if shown is not None else _sample(info.type),
         of=info.type,
+    )
+
+
+def _takes(of: Any) -> str:
+    core, _ = typed.peel(of)
+    if isinstance(core, type) and issubclass(core, msgspec.Struct) and core is not Secret:
+        return "a table of " + ", ".join(info.encode_name for info in fields(core))
+    return (
+        typed.words(of)
+        .replace(Seconds.EXPECTED, "a duration")
+        .replace("list of a ", "list of ")
+        .replace("list of one of", "list of")
     )
 
 

@@ -21,13 +21,24 @@ def probes_of(config: Config) -> tuple[Probe, ...]:
     `needs`: what a probe stands on follows from its kind and the route to its target. Needs that are switched off are
     left out, and a need with several targets means all of them.
     """
-    tables = {name: _expand(name, settings) for name, settings in config.probes.items() if settings.enabled}
+    tables = {
+        name: _expand(name, in_the_stores_zone(settings, config))
+        for name, settings in config.probes.items()
+        if settings.enabled
+    }
     members = {name: tuple(settings) for name, settings in tables.items()}
     return tuple(
         _probe(config, probe_name, name, settings, members)
         for name, table in tables.items()
         for probe_name, settings in table.items()
     )
+
+
+def in_the_stores_zone(settings: Settings, config: Config) -> Settings:
+    """Deadlines and times of a kind that knows time zones are the store's, unless the probe names another."""
+    if config.site.timezone is None or getattr(settings, "timezone", "") is not None:
+        return settings
+    return msgspec.structs.replace(settings, timezone=config.site.timezone)
 
 
 def _expand(name: str, settings: Any) -> dict[str, Settings]:

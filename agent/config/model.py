@@ -35,7 +35,10 @@ class Site(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = {}
     timezone: Annotated[
         Text | None,
-        Meta(description="the store's time zone; default: the time zone of this PC", examples=["Asia/Shanghai"]),
+        Meta(
+            description="the store's time zone, for opening hours and settlement deadlines; default: that of this PC",
+            examples=["Asia/Shanghai"],
+        ),
     ] = None
 
 

@@ -72,7 +72,7 @@ def got(value: object, path: Path = ()) -> str:
 
 def _repeated(value: object) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(got(item) for item in value) + "]"
+        return "[" + ", ".join("[…]" if isinstance(item, list) else got(item) for item in value[:50]) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -10,7 +10,8 @@ import msgspec
 from msgspec.structs import fields
 
 from agent.config import toml
-from agent.config.model import Config, Schedule, Sections
+from agent.config.expand import in_the_stores_zone
+from agent.config.model import Config, Sections
 from agent.config.problems import is_secret
 from probes import registry
 from probes.model import Settings
@@ -28,7 +29,7 @@ def show(config: Config) -> str:
         value = getattr(config, info.name)
         if info.name == "probes":
             for name, settings in value.items():
-                tables += ["", f"[probes.{toml.key(name)}]", *_items(_effective(settings, config.schedule))]
+                tables += ["", f"[probes.{toml.key(name)}]", *_items(_effective(settings, config))]
         elif isinstance(value, (msgspec.Struct, dict)):
             tables += ["", f"[{info.encode_name}]", *_items(value)]
         else:
@@ -36,8 +37,9 @@ def show(config: Config) -> str:
     return "\n".join([*lines, *tables]) + "\n"
 
 
-def _effective(settings: Settings, schedule: Schedule) -> dict[str, Any]:
-    kind = registry.find(settings.kind)
+def _effective(settings: Settings, config: Config) -> dict[str, Any]:
+    kind, schedule = registry.find(settings.kind), config.schedule
+    settings = in_the_stores_zone(settings, config)
     given = {info.encode_name: getattr(settings, info.name) for info in fields(settings)}
     fallback = {
         "interval": kind.interval or schedule.interval,
@@ -63,6 +65,8 @@ def _items(table: Any) -> Iterator[str]:
 def _without_secrets(key: str, value: Any) -> Any:
     if isinstance(value, str) and is_secret(key):
         return HIDDEN
+    if isinstance(value, dict):
+        return {name: _without_secrets(name, item) for name, item in value.items()}
     if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
         return [HIDDEN if hide else item for item, hide in _arguments(value)]
     return value

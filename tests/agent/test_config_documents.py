@@ -252,6 +252,7 @@ def test_what_is_shown_holds_no_secret() -> None:
     text = show(
         loaded(
             '[probes.a]\nkind = "sample"\nhost = "h"\naccess_key = "hunter2"\n'
+            'limits = { password = 1 }\n[site.tags]\npassword = "hunter2"\n[probes.c]\nkind = "sample"\nhost = "h"\n'
             'command = ["check", "--password", "hunter2", "--token=hunter2"]\n'
             '[probes.b]\nkind = "sample"\nhost = "h"\ntoken = { file = \'/etc/token\' }\n'
         )

@@ -121,6 +121,14 @@ def test_a_probe_switched_off_is_left_out_and_may_still_be_needed() -> None:
     assert not loaded(text).discovered
 
 
+def test_settlement_deadlines_are_in_the_stores_zone_unless_the_probe_names_another() -> None:
+    text = '[site]\ntimezone = "Asia/Shanghai"\n[probes.batch]\nkind = "settlement"\nfile = "/srv/batch.json"\n'
+    settings: Any = probes(text)["batch"].settings
+    assert settings.timezone == "Asia/Shanghai"
+    settings = probes(text + 'timezone = "Asia/Urumqi"\n')["batch"].settings
+    assert settings.timezone == "Asia/Urumqi"
+
+
 def test_a_probes_name_may_be_chinese() -> None:
     assert list(probes('[probes."收单-1"]\nkind = "disk"\n')) == ["收单-1"]
 

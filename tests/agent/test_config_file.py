@@ -150,6 +150,10 @@ def test_numbers_and_nesting_that_break_the_parser_are_told() -> None:
     assert refused("config.toml", b"a = " + b"[" * 5000)[0] == (
         "config.toml: is not TOML that anybody meant: nested too deeply"
     )
+    deep = b"[site]\nstore = " + b"[" * 300 + b"]" * 300
+    assert refused("config.toml", deep) == [
+        "config.toml: site.store: expected text of at most 200 characters, got [[…]]"
+    ]
     assert refused("config.toml", b"a = " + b"9" * 5000)[0].startswith("config.toml: is not valid TOML: Exceeds")
 
 
