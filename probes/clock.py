@@ -88,22 +88,19 @@ def read(settings: ClockSettings, host: Host) -> Reading:
 
 
 def judge(settings: ClockSettings, reading: Reading, _memory: Memory) -> Observation:
-    """A measured offset outranks all; then times that cannot be; then a server of no use; then a clock nobody keeps."""
+    """A measured offset outranks all; then times that cannot be; then a useless server; then the kernel's word."""
     facts, evidence = _facts(settings, reading), _evidence(reading)
     sample = reading.sample
-    if sample and not sample.refused and abs(sample.offset) > settings.max_offset:
-        return fail("clock.skewed", facts, *evidence)
-    if not (sample and not sample.refused) and (away := _impossible(settings, reading)):
+    if sample and not sample.refused:
+        wrong = abs(sample.offset) > settings.max_offset
+        return fail("clock.skewed", facts, *evidence) if wrong else ok(facts, *evidence)
+    if away := _impossible(settings, reading):
         return fail("clock.skewed", {**facts, "offset_s": round(away, 1)}, *evidence)
-    if sample and sample.refused:
-        return warn("clock.bad_server", facts, *evidence)
-    if settings.server and not sample:
-        return warn("clock.no_reply", facts, *evidence)
-    if reading.kernel.synchronised is False:
-        return warn("clock.unsynchronised", facts, *evidence)
-    if reading.kernel.synchronised is None and not sample:
+    if settings.server:
+        return warn("clock.bad_server" if sample else "clock.no_reply", facts, *evidence)
+    if reading.kernel.synchronised is None:
         raise Unsupported(f"the kernel does not say whether its clock is kept ({reading.kernel.detail}); set `server`")
-    return ok(facts, *evidence)
+    return ok(facts, *evidence) if reading.kernel.synchronised else warn("clock.unsynchronised", facts, *evidence)
 
 
 def _facts(settings: ClockSettings, reading: Reading) -> dict[str, Measurement]:
@@ -193,7 +190,7 @@ KIND = Kind(
     example={"server": "ntp.store.example"},
     reasons={
         "clock.skewed": "further from the server than `max_offset`, or a time that cannot be, as before this release",
-        "clock.unsynchronised": "the kernel says that nothing keeps its clock right; in a container, the host's kernel",
+        "clock.unsynchronised": "no `server` is set, and the kernel (in a container, the host's) says nothing keeps time",
         "clock.no_reply": "the time server does not answer: whether the clock is right is not known",
         "clock.bad_server": "the time server is of no use: not synchronised itself, sends us away, or answers nonsense",
     },

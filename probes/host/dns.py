@@ -198,10 +198,11 @@ def _part(host: Host, server: tuple[str, int], query: dns.message.Message, data:
 
 
 def _addresses(answer: dns.message.Message) -> tuple[str, ...]:
+    import dns.rdataclass
     import dns.rdatatype
 
-    wanted = {dns.rdatatype.A, dns.rdatatype.AAAA}
-    found = [record.address for rrset in answer.answer if rrset.rdtype in wanted for record in rrset]
+    wanted = {(dns.rdataclass.IN, dns.rdatatype.A), (dns.rdataclass.IN, dns.rdatatype.AAAA)}
+    found = [record.address for rrset in answer.answer if (rrset.rdclass, rrset.rdtype) in wanted for record in rrset]
     return tuple(str(ipaddress.ip_address(address)) for address in dict.fromkeys(found))
 
 
