@@ -45,15 +45,13 @@ def _expand(name: str, settings: Any) -> dict[str, Settings]:
     targets = getattr(settings, "targets", None)
     if not targets:
         return {name: settings}
-    defaults = {info.name: typed.default_of(info) for info in typed.fields(type(settings))}
+    none = next(typed.default_of(info) for info in typed.fields(type(settings)) if info.name == "targets")
     expanded = {}
     for text in targets:
-        target = parse_target(text, defaults["port"] if isinstance(defaults["port"], int) else None)
+        target = parse_target(text, settings.port)
         if target is None:
             raise ValueError(f"not a target: {text}")
-        expanded[f"{name}/{text}"] = msgspec.structs.replace(
-            settings, host=target[0], port=target[1], targets=defaults["targets"]
-        )
+        expanded[f"{name}/{text}"] = msgspec.structs.replace(settings, host=target[0], port=target[1], targets=none)
     return expanded
 
 

@@ -115,10 +115,9 @@ def _with_preset(table: dict[str, Any], path: Path, notes: Notes) -> dict[str, A
 def _check_targets(kind: Kind[Any, Any], settings: Any, path: Path, notes: Notes) -> None:
     if not takes_targets(kind):
         return
-    default = next((info.default for info in typed.fields(kind.settings) if info.name == "port"), None)
     seen: set[tuple[str, int]] = set()
     for place, text in enumerate(settings.targets or ()):
-        target = parse_target(text, default if isinstance(default, int) else None)
+        target = parse_target(text, settings.port)
         if target is None:
             notes.expected((*path, "targets", place), TARGETS_EXPECTED, text)
         elif target in seen:

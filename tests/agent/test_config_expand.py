@@ -84,6 +84,11 @@ def test_a_label_is_told_apart_by_its_target() -> None:
     assert [probe.label for probe in found.values()] == ["Bank a:1", "Bank b:2"]
 
 
+def test_targets_without_a_port_take_the_tables_port() -> None:
+    found = probes('[probes.hosts]\nkind = "sample"\nport = 8443\ntargets = ["a", "b:1"]\n')
+    assert [probe.target for probe in found.values()] == ["a:8443", "b:1"]
+
+
 def test_an_expanded_probe_has_one_target_left() -> None:
     settings: Any = probes('[probes.hosts]\nkind = "sample"\ntargets = ["a:1", "b:2"]\n')["hosts/b:2"].settings
     assert (settings.host, settings.port, settings.targets) == ("b", 2, ())

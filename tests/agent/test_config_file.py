@@ -81,7 +81,7 @@ def test_a_pipe_or_device_never_blocks() -> None:
 
 
 def test_a_path_that_no_kernel_takes() -> None:
-    assert refused("a\0b") == ["a\0b: cannot be read: embedded null byte"]
+    assert refused("a\0b")[0].startswith("a\0b: cannot be read: embedded null ")
     assert refused("x" * 300) == [f"{'x' * 300}: cannot be read: File name too long"]
 
 
