@@ -111,7 +111,7 @@ _SINGLE = bytes.maketrans(b"0123456789", bytes(range(10)))
 def scrub(text: str, *, cut: bool = False) -> str:
     """The text without card data. `cut` says that it was cut off at its end: an unfinished number there is dropped."""
     if cut:
-        text = text.rstrip("0123456789 -._+/=^;DdFf%")
+        text = text.rstrip("0123456789 -._+/=^;%")
     text = _ENDLESS.sub(DIGITS_DROPPED, text)
     if _TRACK.search(text):
         text = "\n".join(TRACK_DROPPED if _TRACK.search(line) else line for line in text.split("\n"))

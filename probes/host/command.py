@@ -92,7 +92,11 @@ class _Run:
         self.heard = {"stdout": bytearray(), "stderr": bytearray()}
         self.count = 0
         self.selector = selectors.DefaultSelector()
-        self.process = _start(words, env, subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+        try:
+            self.process = _start(words, env, subprocess.DEVNULL if stdin is None else subprocess.PIPE)
+        except BaseException:
+            self.selector.close()
+            raise
         self.exit_handle = _exit_handle(self.process.pid)
 
     def outcome(self) -> Outcome:
