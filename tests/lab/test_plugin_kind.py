@@ -55,7 +55,7 @@ def test_check_disk_gives_bytes() -> None:
     assert isinstance(used, int)
     assert used > 1 << 20
     assert look("check_disk", "-w", "100%", "-c", "100%", "-p", "/").reason == "plugin.critical"
-    assert look("check_disk", "-p", "/no/such/place", "-w", "1%", "-c", "1%").reason == "plugin.critical"
+    assert look("check_disk", "-w", "1%", "-c", "1%", "-p", "/no/such/place").reason == "plugin.critical"
 
 
 def test_check_procs_counts() -> None:
