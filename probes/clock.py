@@ -190,7 +190,7 @@ KIND = Kind(
     example={"server": "ntp.store.example"},
     reasons={
         "clock.skewed": "further from the server than `max_offset`, or a time that cannot be, as before this release",
-        "clock.unsynchronised": "no `server` is set, and the kernel (in a container, the host's) says nothing keeps time",
+        "clock.unsynchronised": "no `server` set, and the kernel (in a container the host's) says nothing keeps time",
         "clock.no_reply": "the time server does not answer: whether the clock is right is not known",
         "clock.bad_server": "the time server is of no use: not synchronised itself, sends us away, or answers nonsense",
     },
