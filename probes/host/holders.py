@@ -18,6 +18,7 @@ from probes.redact import scrub
 
 RIGHT = "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
 LOCK_DIRECTORIES = ("/run/lock", "/var/lock")
+PID_LIMIT = 1 << 22
 KERNEL_THREAD = 0x00200000
 INTERPRETER = re.compile(r"^(python|perl|ruby|node|java|mono|dotnet|php|wine|sh$|bash|dash|busybox)")
 GONE = " (deleted)"
@@ -122,7 +123,8 @@ def parse_lock_file(content: bytes) -> int | None:
     text = content.strip().split(b"\n")[0].split(b" ")[0]
     if text.isdigit() and len(text) <= 10:
         return int(text)
-    return int.from_bytes(content, "little") if len(content) == 4 else None
+    number = int.from_bytes(content, "little")
+    return number if len(content) == 4 and number <= PID_LIMIT else None
 
 
 def _pids(host: Host) -> list[int]:
