@@ -1,0 +1,237 @@
+"""What does a web server answer, in bounded time and space, whatever it does?
+
+Requests and urllib3 speak HTTP here over a connection that the doors `tcp` and `tls` have made, so a fault below HTTP
+has the same name as there; no environment variable, .netrc or redirect leads anywhere else. A timer cuts the connection
+at the deadline, because time-outs per read are no bound for a server that drips bytes; the body is capped, unpacked or
+not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from probes.host import Host, tcp, tls
+from probes.host.tcp import MARGIN_S, Reach
+from probes.host.tls import Handshake
+from probes.redact import scrub
+
+if TYPE_CHECKING:
+    from requests import Response
+    from requests.adapters import HTTPAdapter
+
+CAP = 1 << 20
+_CHUNK = 4096  # of packed bytes: one such piece of a gzip bomb, packed unasked, unpacks to 4 MB
+_SHORT = 160
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Where a URL leads."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back. `status` 0: no valid HTTP. The body is for looking into, not for keeping."""
+
+    status: int = 0
+    phrase: str = ""
+    location: str = ""
+    body: bytes = b""
+    cut: bool = False
+    timed_out: bool = False
+    error: str = ""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """How far one request got: a connection, a handshake, an answer. Seconds are of the whole."""
+
+    reach: Reach
+    handshake: Handshake | None = None
+    proxy_answer: Answer | None = None
+    answer: Answer | None = None
+    seconds: float = 0.0
+
+
+def site(url: str) -> Site:
+    """Host and port of a URL. Raises ValueError for one that leads nowhere."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected a URL with a host")
+    return Site(
+        parts.scheme,
+        parts.hostname.encode("idna").decode("ascii"),
+        parts.port or (443 if parts.scheme == "https" else 80),
+    )
+
+
+def get(host: Host, url: str, ca_file: str | None = None, proxy: str | None = None) -> Exchange:
+    """GET a URL once, following nothing. Raises Unsupported when there is nothing to trust, OutOfTime."""
+    began = time.monotonic()
+    target, first = site(url), site(proxy or url)
+    with contextlib.ExitStack() as stack:
+        reach, connection = stack.enter_context(tcp.reaching(host, first.host, first.port))
+        if connection is None:
+            return Exchange(reach, seconds=time.monotonic() - began)
+        connection.setblocking(True)
+        handshake, refusal = None, None
+        if target.scheme == "https":
+            if proxy:
+                refusal = _tunnel(host, connection, target)
+            if refusal is None:
+                handshake, connection = stack.enter_context(tls.shaking(host, connection, target.host, ca_file))
+        answer = None
+        if connection is not None and refusal is None:
+            answer = _ask(host, connection, url, absolute=bool(proxy) and target.scheme == "http")
+        return Exchange(reach, handshake, refusal, answer, time.monotonic() - began)
+
+
+def _ask(host: Host, connection: socket.socket, url: str, absolute: bool) -> Answer:
+    """One request over an open connection."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    with _cut_at_the_end(host, connection) as cut:
+        try:
+            request = requests.Request("GET", url, headers=_headers(url)).prepare()
+            response = _adapter(connection, url, absolute).send(request, stream=True, timeout=host.left())
+            with contextlib.closing(response):
+                answer = _read(response)
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            answer = Answer(error=_innermost(error))
+    return msgspec.structs.replace(answer, timed_out=True) if cut.is_set() else answer
+
+
+def _read(response: Response) -> Answer:
+    """Status and headers, and as much of the body as is wanted. A body that breaks off is noted, not raised."""
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    body, error, cut = bytearray(), "", False
+    try:
+        for piece in response.iter_content(_CHUNK):
+            body += piece
+            if len(body) >= CAP:
+                cut = True
+                break
+    except (requests.RequestException, HTTPError, OSError, ValueError) as broken:
+        error = _innermost(broken)
+    return Answer(
+        status=response.status_code,
+        phrase=_clean(response.reason or ""),
+        location=response.headers.get("Location", ""),
+        body=bytes(body[:CAP]),
+        cut=cut,
+        error=error,
+    )
+
+
+def _adapter(connection: socket.socket, url: str, absolute: bool) -> HTTPAdapter:
+    """A requests adapter that speaks over this connection and no other."""
+    from requests.adapters import HTTPAdapter
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
+
+    class Prepared(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return connection
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Prepared
+
+    target = site(url)
+    pool = Pool(target.host, target.port, maxsize=1)
+
+    class Adapter(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
+            return pool
+
+        def cert_verify(self, *_: Any, **__: Any) -> None:
+            """The door `tls` has seen to that."""
+
+        def request_url(self, request: Any, proxies: Any) -> str:
+            return str(request.url) if absolute else str(request.path_url)
+
+    return Adapter(max_retries=0)
+
+
+def _headers(url: str) -> dict[str, str]:
+    return {
+        "Host": _authority(site(url), urlsplit(url).port is not None),
+        "User-Agent": "posagent",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+
+
+def _authority(target: Site, with_port: bool) -> str:
+    name = f"[{target.host}]" if ":" in target.host else target.host
+    return f"{name}:{target.port}" if with_port else name
+
+
+def _tunnel(host: Host, connection: socket.socket, target: Site) -> Answer | None:
+    """Ask a proxy for a way to the target; None when it gives one, else its answer."""
+    where = _authority(target, with_port=True).encode("ascii")
+    with _cut_at_the_end(host, connection) as cut:
+        head = bytearray()
+        try:
+            connection.sendall(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: posagent\r\n\r\n" % (where, where))
+            while not head.endswith(b"\r\n\r\n") and len(head) < _CHUNK * 4:
+                byte = connection.recv(1)  # no byte more: the next one belongs to the TLS handshake
+                if not byte:
+                    break
+                head += byte
+        except OSError as error:
+            return Answer(error=_innermost(error), timed_out=cut.is_set())
+    status, phrase = _status_line(bytes(head))
+    if 200 <= status < 300 and not cut.is_set():
+        return None
+    return Answer(status=status, phrase=phrase, timed_out=cut.is_set(), error="" if status else "no HTTP answer")
+
+
+def _status_line(head: bytes) -> tuple[int, str]:
+    words = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not (words[1].isdecimal() and words[1].isascii()):
+        return 0, ""
+    return int(words[1][:3]), _clean(words[2] if len(words) > 2 else "")
+
+
+@contextlib.contextmanager
+def _cut_at_the_end(host: Host, connection: socket.socket) -> Iterator[threading.Event]:
+    """Cut the connection at the deadline; the event says that it was."""
+    fired = threading.Event()
+
+    def cut() -> None:
+        fired.set()
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS, whose own state the reader is using
+
+    timer = threading.Timer(max(0.0, host.ends - MARGIN_S - time.monotonic()), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield fired
+    finally:
+        timer.cancel()
+
+
+def _innermost(error: BaseException) -> str:
+    """What really happened, from under the layers of requests and urllib3."""
+    seen = 0
+    while seen < 10 and (inner := error.__cause__ or error.__context__) is not None:
+        error, seen = inner, seen + 1
+    return _clean(f"{type(error).__name__}: {error}")
+
+
+def _clean(text: str) -> str:
+    return scrub(" ".join("".join(char if char.isprintable() else " " for char in text).split())[:_SHORT])

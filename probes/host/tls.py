@@ -1,0 +1,195 @@
+"""What does a server show of itself in one TLS handshake, whether or not it is to be believed?
+
+One handshake gives the verdict of OpenSSL *and* the chain. A trust store costs 35 ms and 8 MB, so there is one context
+per store for the life of the process. Nothing is ever sent after the handshake but its orderly end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from probes import x509
+from probes.host import Host, sockets
+from probes.host.tcp import MARGIN_S
+from probes.model import Unsupported
+from probes.redact import scrub
+
+if TYPE_CHECKING:
+    import ssl
+
+OK, STALLED, CLOSED, FAILED, OLD, UNTRUSTED = "ok", "stalled", "closed", "failed", "old", "untrusted"
+_OLD_REASONS = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
+_PEM, _DER = 1, 2  # _ssl's own encodings
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """How one handshake went. `trusted` holds the chain that OpenSSL built, where it was content.
+
+    `complete` is false for a server that is well, but wants a certificate of ours before it goes on.
+    """
+
+    outcome: str
+    seconds: float = 0.0
+    detail: str = ""
+    version: str = ""
+    verify_code: int = 0
+    chain: tuple[x509.Certificate, ...] = ()
+    trusted: tuple[x509.Certificate, ...] = ()
+    wants_certificate: bool = False
+    complete: bool = False
+
+
+@contextlib.contextmanager
+def shaking(
+    host: Host, connection: socket.socket, name: str, ca_file: str | None = None
+) -> Iterator[tuple[Handshake, ssl.SSLSocket | None]]:
+    """Shake hands over a connection as `name`. Yields what was seen and the session, if there is one; then ends it.
+
+    Raises Unsupported when there is nothing to trust, OSError when `ca_file` cannot be read.
+    """
+    began, trusting = time.monotonic(), context(ca_file)
+    try:
+        wrapped = trusting.wrap_socket(
+            connection.dup(),  # wrap_socket() takes the descriptor out of its argument
+            server_hostname=name.partition("%")[0].rstrip("."),
+            do_handshake_on_connect=False,
+        )
+    except OSError as error:  # reset before a word was said
+        yield Handshake(CLOSED, time.monotonic() - began, error.strerror or str(error)), None
+        return
+    try:
+        # do_handshake() keeps to this over all its reads, so that a server that drips bytes gains nothing
+        wrapped.settimeout(max(0.001, host.ends - MARGIN_S - time.monotonic()))
+        handshake = _shake(wrapped, began)
+        yield handshake, wrapped if handshake.complete else None
+    finally:
+        _asked.pop(id(wrapped), None)
+        _end(wrapped)
+
+
+def _shake(wrapped: ssl.SSLSocket, began: float) -> Handshake:
+    import ssl
+
+    outcome, detail, code = OK, "", 0
+    try:
+        wrapped.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        outcome, detail, code = UNTRUSTED, error.verify_message, error.verify_code
+    except TimeoutError:
+        outcome, detail = STALLED, "the server accepted the connection and then said nothing more"
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError) as error:
+        outcome, detail = CLOSED, str(error)
+    except ssl.SSLError as error:
+        outcome, detail = OLD if error.reason in _OLD_REASONS else FAILED, error.reason or str(error)
+    except OSError as error:
+        outcome, detail = CLOSED, error.strerror or str(error)
+    seconds = time.monotonic() - began
+    chain = _chain(wrapped, "get_unverified_chain")
+    complete, wants = outcome == OK, _asked.pop(id(wrapped), False)
+    if outcome in (CLOSED, FAILED) and wants:
+        outcome = OK  # it wanted a certificate of ours and ended the talk without one: it lives, and it spoke TLS
+    return Handshake(
+        outcome=outcome,
+        seconds=seconds,
+        detail=scrub(detail),
+        version=wrapped.version() or "",
+        verify_code=code,
+        chain=chain,
+        trusted=_chain(wrapped, "get_verified_chain") if outcome == OK else (),
+        wants_certificate=wants,
+        complete=complete,
+    )
+
+
+def _end(wrapped: ssl.SSLSocket) -> None:
+    """close_notify, as far as it goes without waiting, then FIN."""
+    with contextlib.suppress(OSError, ValueError):
+        wrapped.setblocking(False)
+        wrapped.unwrap()
+    sockets.close(wrapped)
+
+
+def _chain(wrapped: ssl.SSLSocket, which: str) -> tuple[x509.Certificate, ...]:
+    """The chain, which Python shows of a failed handshake only from 3.13, and before under a private name."""
+    import ssl
+
+    inner: Any = getattr(wrapped, "_sslobj", None)
+    get = getattr(wrapped, which, None) or getattr(inner, which, None)
+    found = []
+    with contextlib.suppress(ValueError, ssl.SSLError):
+        for certificate in (get() if get is not None else None) or ():
+            der = certificate if isinstance(certificate, bytes) else certificate.public_bytes(_DER)
+            with contextlib.suppress(ValueError):
+                found.append(x509.parse(der))
+    return tuple(found)
+
+
+_lock = threading.Lock()
+_contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
+_asked: dict[int, bool] = {}
+
+
+def context(ca_file: str | None = None) -> ssl.SSLContext:
+    """The context that trusts `ca_file`, or the system's store; read again only when the file has changed."""
+    import ssl
+
+    path = ca_file or ssl.get_default_verify_paths().cafile or ""
+    stamp = _stamp(path)
+    with _lock:
+        known = _contexts.get(ca_file or "")
+        if known is None or known[0] != stamp:
+            known = _contexts[ca_file or ""] = (stamp, _new_context(ca_file))
+        return known[1]
+
+
+def _stamp(path: str) -> object:
+    try:
+        status = os.stat(path)  # noqa: PTH116 -- an empty path is no path
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _new_context(ca_file: str | None) -> ssl.SSLContext:
+    import ssl
+
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The same answer on every Python: 3.13 is stricter by default, and would call an acquirer's private CA without
+    # keyUsage untrusted before it looks at the dates. What stands in the store is trusted, intermediates included.
+    made.verify_flags = (made.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+    try:
+        if ca_file is not None:
+            made.load_verify_locations(ca_file)
+        else:
+            made.load_default_certs()
+    except FileNotFoundError as error:
+        raise Unsupported(f"ca_file {ca_file} does not exist") from error
+    except ssl.SSLError as error:
+        raise Unsupported(f"ca_file {ca_file} holds no certificates in PEM form ({error.reason})") from error
+    if ca_file is None and not _has_roots(made):
+        raise Unsupported("this PC has no CA certificates: install the package ca-certificates, or set ca_file")
+    with contextlib.suppress(AttributeError, TypeError):
+        made._msg_callback = _listen  # type: ignore[attr-defined]  # private: without it mutual TLS is told less well
+    return made
+
+
+def _has_roots(made: ssl.SSLContext) -> bool:
+    import ssl
+
+    directory = ssl.get_default_verify_paths().capath
+    return bool(made.cert_store_stats()["x509_ca"] or (directory and any(os.scandir(directory))))
+
+
+def _listen(talk: object, direction: str, _version: object, _content: object, message: object, _data: bytes) -> None:
+    """Note that a server asks for a certificate of ours; OpenSSL calls this for each message."""
+    if direction == "read" and getattr(message, "name", "") == "CERTIFICATE_REQUEST":
+        _asked[id(talk)] = True
