@@ -8,7 +8,6 @@ a quarter is so found within a few looks, while one that loses a twentieth stays
 from __future__ import annotations
 
 import itertools
-import statistics
 
 import msgspec
 
@@ -38,7 +37,10 @@ class Limits(msgspec.Struct, frozen=True):
 
 def median_ms(echoes: Echoes) -> float | None:
     """The middle round trip in milliseconds: one late packet does not move it."""
-    return round(1000 * statistics.median(echoes.answers), 2) if echoes.answers else None
+    trips = sorted(echoes.answers)
+    if not trips:
+        return None
+    return round(500 * (trips[(len(trips) - 1) // 2] + trips[len(trips) // 2]), 2)
 
 
 def jitter_ms(echoes: Echoes) -> float | None:
@@ -50,7 +52,7 @@ def jitter_ms(echoes: Echoes) -> float | None:
     if len(trips) < 3:
         return None
     changes = [abs(after - before) for before, after in itertools.pairwise(trips)]
-    return round(1000 * statistics.fmean(changes), 2)
+    return round(1000 * sum(changes) / len(changes), 2)
 
 
 def add(recent: tuple[Look, ...], echoes: Echoes, now: float) -> tuple[Look, ...]:
