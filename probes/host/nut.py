@@ -5,6 +5,7 @@ The text protocol of RFC 9271, reading only: LIST UPS, LIST VAR, LOGOUT. No logi
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 
@@ -44,7 +45,8 @@ def read(host: Host, address: str, port: int, name: str | None) -> Ups:
             talk = _Talk(host, sock)
             known = name or _only(talk.listed("UPS"))
             variables = {words[2]: words[3] for words in talk.listed(f"VAR {known}") if len(words) > 3}
-            sock.sendall(b"LOGOUT\n")
+            with contextlib.suppress(OSError):  # a courtesy; all that matters has been said
+                sock.sendall(b"LOGOUT\n")
             return Ups(known, variables)
     except TimeoutError as error:
         raise Unreachable("no answer") from error
