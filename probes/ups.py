@@ -104,7 +104,7 @@ def judge(settings: UpsSettings, reading: Reading, _memory: Memory) -> Observati
 def _refused(reading: Reading, facts: dict[str, Measurement]) -> Observation:
     facts |= {"said": STALE.get(reading.error, reading.text), "code": reading.error}
     if reading.error in STALE:
-        return warn("ups.stale", facts, f"upsd: {reading.text}")
+        return warn("ups.stale", facts, f"upsd: {reading.text}", STALE[reading.error])
     reason = "ups.unknown_ups" if reading.error == "UNKNOWN-UPS" else "ups.unreachable"
     return warn(reason, facts, f"upsd: {reading.text}")
 
