@@ -66,13 +66,13 @@ def is_own(address: str) -> bool:
 
 
 def _could_leave(host: Host, address: str) -> bool:
-    """Whether the way out is open: a pulled cable swallows packets without counting them, too."""
+    """Whether the way leads out and is open: a pulled cable swallows packets without counting them, too."""
     try:
         hop = net.route_to(host, address)
     except OutOfTime:
         return False
     way = net.link(host, hop.interface) if hop is not None else None
-    return way is not None and bool(way.carrier) and not is_own(address)
+    return way is not None and bool(way.carrier) and not way.flags & net.LOOPBACK and not is_own(address)
 
 
 def _watch(host: Host, address: str, port: int) -> _Counters | None:
