@@ -1,0 +1,319 @@
+"""Is this software, firmware or driver as new as it must be, and does the running copy match the installed one?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from probes import compare
+from probes.host import Host, restart, versions, zone
+from probes.host import manifest as manifests
+from probes.host.command import Command
+from probes.model import (
+    Impact,
+    Kind,
+    Measurement,
+    Memory,
+    Observation,
+    PathText,
+    Pattern,
+    Seconds,
+    Settings,
+    Status,
+    Text,
+    Url,
+    fail,
+    ok,
+    warn,
+)
+from probes.redact import scrub
+
+SOURCES = ("command", "file", "package", "module", "url", "value")
+
+PackageName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._:-]*$", title="the name of a package")]
+ModuleName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", title="the name of a kernel module such as cdc_acm")]
+
+
+class VersionSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One piece of software. One of `command`, `file`, `package`, `module`, `url`, `value` tells its version."""
+
+    of: Annotated[
+        Text | None, Meta(description='what it is, for people: "POS software"; also its name in the manifest')
+    ] = None
+    command: Annotated[
+        Command | None, Meta(description='a program that prints the version, such as ["pos", "--version"]')
+    ] = None
+    file: Annotated[PathText | None, Meta(description="a file that holds the version")] = None
+    package: Annotated[PackageName | None, Meta(description="a package of dpkg or rpm")] = None
+    module: Annotated[ModuleName | None, Meta(description="a kernel module or driver")] = None
+    url: Annotated[Url | None, Meta(description="a page that holds the version")] = None
+    value: Annotated[Text | None, Meta(description="the version itself, where something else knows it")] = None
+    pattern: Annotated[
+        Pattern | None,
+        Meta(description="where the version stands: the first group; default: the first text that looks like one"),
+    ] = None
+    scheme: Annotated[
+        compare.Scheme, Meta(description="how versions compare: auto, pep440, semver, debian, rpm, dotted or date")
+    ] = "auto"
+    minimum: Annotated[Text | None, Meta(description="the oldest version that will do")] = None
+    expected: Annotated[Text | None, Meta(description="the only version that will do; a newer one will not")] = None
+    manifest: Annotated[
+        Text | None,
+        Meta(description="path or https:// URL of a manifest with `required`, `latest`, `grace_until` per product"),
+    ] = None
+    ca_file: Annotated[PathText | None, Meta(description="certificates to trust for `url` and `manifest`")] = None
+    process: Annotated[
+        Text | None, Meta(description="the running program's name, to see whether it was replaced since it started")
+    ] = None
+    restart: Annotated[
+        bool, Meta(description="true: say also when the whole PC waits for a restart, such as for a new kernel")
+    ] = False
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What was found, and what the manifest wants. Texts are free of card data."""
+
+    version: str = ""
+    problem: str = ""
+    """The reason why there is no version, or ""."""
+    detail: str = ""
+    scheme: compare.Scheme = "auto"
+    published: manifests.Entry | None = None
+    manifest_problem: str = ""
+    waiting: tuple[str, ...] = ()
+    """What waits for a restart."""
+    orders: dict[str, int] = {}
+    """How dpkg itself orders `version` and another text, where it was there to be asked."""
+    now: float = 0.0
+    today: str = ""
+    """The date in the store, such as 2026-12-01."""
+
+
+def product(settings: VersionSettings) -> str:
+    """What people call it."""
+    source = source_of(settings)
+    return settings.of or (PurePosixPath(source).name if settings.command or settings.file else source)
+
+
+def source_of(settings: VersionSettings) -> str:
+    """The program, path, name or URL that tells the version."""
+    value = next((given for name in SOURCES if (given := getattr(settings, name))), "")
+    return value[0] if isinstance(value, tuple) else str(value)
+
+
+def problems(settings: VersionSettings) -> Iterable[tuple[str, str]]:
+    """Exactly one source; versions that fit the scheme; a manifest that can be trusted."""
+    given = [name for name in SOURCES if getattr(settings, name)]
+    if len(given) != 1:
+        got = " and ".join(given) or "none"
+        yield (given[1] if given else "command"), f"expected exactly one of {', '.join(SOURCES)}, got {got}"
+    for key in ("minimum", "expected"):
+        text = getattr(settings, key)
+        # `expected` may be a text that no scheme knows, such as a driver's hash, unless a scheme is named.
+        if text is not None and not _fits(text, settings.scheme) and (key, settings.scheme) != ("expected", "auto"):
+            scheme = "" if settings.scheme == "auto" else f" of the scheme {settings.scheme}"
+            yield key, f'expected a version{scheme}, got "{text}"'
+    if settings.manifest is not None and settings.manifest.lower().startswith("http:"):
+        yield "manifest", f'expected a path or an https:// URL, got "{settings.manifest}"'
+
+
+def read(settings: VersionSettings, host: Host) -> Reading:
+    """Find the version, ask the manifest, and see whether something waits for a restart."""
+    now = time.time()
+    version, scheme, problem, detail = _find(settings, host)
+    waiting = restart.waiting(
+        host,
+        package=settings.package or "",
+        module=settings.module or "",
+        process=settings.process or "",
+        everything=settings.restart,
+    )
+    published, complaint = _published(settings, host)
+    return Reading(
+        version=version,
+        problem=problem,
+        detail=scrub(detail),
+        scheme=scheme,
+        published=published,
+        manifest_problem=complaint,
+        waiting=waiting,
+        orders=versions.dpkg_orders(host, version, _others(settings, published)) if scheme == "debian" else {},
+        now=now,
+        today=datetime.fromtimestamp(now, zone.of(host)).date().isoformat(),
+    )
+
+
+def judge(settings: VersionSettings, reading: Reading, memory: Memory) -> Observation:
+    """What stops matters first: the wrong version, then a restart that is due, then a manifest out of reach."""
+    entry, fetched = _last_published(settings, reading, memory)
+    kept = {"manifest": settings.manifest, "at": fetched, **msgspec.structs.asdict(entry)} if entry else {}
+    facts = _facts(settings, reading, entry, fetched)
+    if reading.problem:
+        return _unknown(reading.problem, facts, reading.detail, kept)
+    evidence = [reading.manifest_problem] if reading.manifest_problem else []
+    try:
+        trouble = _trouble(settings, reading, entry)
+    except compare.Unparsable as error:
+        return _unknown("version.unparsable", facts, str(error), kept)
+    if trouble is not None:
+        status, reason, wanted = trouble
+        say = fail if status is Status.FAIL else warn
+        return say(reason, {**facts, "wanted": wanted}, *evidence, *reading.waiting, memory=kept)
+    if reading.waiting:
+        waiting = list(reading.waiting)
+        return warn("version.restart_pending", {**facts, "waiting": waiting}, *evidence, memory=kept)
+    if reading.manifest_problem:
+        return warn("version.manifest_unreachable", facts, *evidence, memory=kept)
+    return ok(facts, memory=kept)
+
+
+def _fits(text: str, scheme: compare.Scheme) -> bool:
+    try:
+        compare.check(text, scheme)
+    except compare.Unparsable:
+        return False
+    return True
+
+
+def _others(settings: VersionSettings, published: manifests.Entry | None) -> set[str]:
+    """Everything that `judge` will compare with."""
+    given = {settings.minimum, settings.expected, *((published.required, published.latest) if published else ())}
+    return {other for other in given if other is not None}
+
+
+def _find(settings: VersionSettings, host: Host) -> tuple[str, compare.Scheme, str, str]:
+    """The version and its scheme, or "" with the reason and detail of there being none."""
+    scheme = settings.scheme
+    try:
+        if settings.package is not None:
+            found = versions.of_package(host, settings.package)
+            text = found.version
+            # With a pattern, what is left is the maker's own version, no longer the package system's.
+            scheme = found.system if scheme == "auto" and settings.pattern is None else scheme
+        else:
+            text = _text(settings, host)
+    except versions.NoVersion as error:
+        return "", scheme, "version.unreadable", str(error)
+    # A package's, module's or given version is a version as it stands, be it a bare hash.
+    is_whole = settings.pattern is None and not (settings.command or settings.file or settings.url)
+    version = text.strip()[: compare.LONGEST] if is_whole else versions.extract(text, settings.pattern)
+    return (
+        scrub(version),
+        scheme,
+        *(("", "") if version else ("version.unparsable", f"no version in: {text.strip()[:200]!r}")),
+    )
+
+
+def _text(settings: VersionSettings, host: Host) -> str:
+    """The text that holds the version. Raises NoVersion."""
+    if settings.command is not None:
+        return versions.of_command(host, settings.command)
+    if settings.file is not None:
+        return versions.of_file(host, settings.file)
+    if settings.module is not None:
+        return versions.of_module(host, settings.module)
+    if settings.url is not None:
+        return versions.of_page(host, settings.url, settings.ca_file)
+    return settings.value or ""
+
+
+def _published(settings: VersionSettings, host: Host) -> tuple[manifests.Entry | None, str]:
+    if settings.manifest is None:
+        return None, ""
+    try:
+        return manifests.of(host, settings.manifest, product(settings), settings.ca_file), ""
+    except manifests.Unusable as error:
+        return None, scrub(str(error))
+
+
+def _last_published(
+    settings: VersionSettings, reading: Reading, memory: Memory
+) -> tuple[manifests.Entry | None, float | None]:
+    """What the manifest says, or said when it was last in reach, and when that was."""
+    if reading.published is not None:
+        return reading.published, reading.now
+    fetched = memory.get("at")
+    if (
+        settings.manifest is None
+        or memory.get("manifest") != settings.manifest
+        or not isinstance(fetched, (int, float))
+    ):
+        return None, None
+    known = {key: memory.get(key) for key in ("required", "latest", "grace_until")}
+    return manifests.Entry(**{key: text for key, text in known.items() if isinstance(text, str)}), float(fetched)
+
+
+def _facts(
+    settings: VersionSettings, reading: Reading, entry: manifests.Entry | None, fetched: float | None
+) -> dict[str, Measurement]:
+    facts: dict[str, Measurement | None] = {
+        "of": product(settings),
+        "version": reading.version or None,
+        "minimum": settings.minimum,
+        "expected": settings.expected,
+        "required": entry.required if entry else None,
+        "latest": entry.latest if entry else None,
+        "grace_until": entry.grace_until if entry else None,
+        "manifest": settings.manifest,
+        # A clock that was set back must not make a manifest younger than new.
+        "manifest_age_s": max(0, round(reading.now - fetched)) if fetched is not None else None,
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _trouble(
+    settings: VersionSettings, reading: Reading, entry: manifests.Entry | None
+) -> tuple[Status, str, str] | None:
+    """Status, reason and the version wanted instead; None when this one will do. Raises Unparsable."""
+
+    def order(other: str) -> int:
+        if other == reading.version:
+            return 0
+        known = reading.orders.get(other)
+        return compare.compare(reading.version, other, reading.scheme) if known is None else known
+
+    if settings.expected is not None:
+        comparable = _fits(reading.version, reading.scheme) and _fits(settings.expected, reading.scheme)
+        if reading.version != settings.expected and not (comparable and order(settings.expected) == 0):
+            return Status.FAIL, "version.mismatch", settings.expected
+    for required in (settings.minimum, entry.required if entry else None):
+        if required is not None and order(required) < 0:
+            return Status.FAIL, "version.outdated", required
+    if entry is not None and entry.latest is not None and order(entry.latest) < 0:
+        is_over = entry.grace_until is not None and reading.today > entry.grace_until
+        return (Status.FAIL if is_over else Status.WARN), "version.outdated", entry.latest
+    return None
+
+
+def _unknown(reason: str, facts: dict[str, Measurement], detail: str, memory: Memory) -> Observation:
+    return Observation(
+        status=Status.UNKNOWN, reason=reason, measurements=facts, evidence=(detail,), detail=detail, memory=dict(memory)
+    )
+
+
+KIND = Kind(
+    name="version",
+    summary="the version of software, firmware, a package, module or driver against what is required and published",
+    settings=VersionSettings,
+    read=read,
+    judge=judge,
+    target=source_of,
+    impact=Impact.DEGRADE,
+    interval=Seconds(300),
+    problems=problems,
+    example={"of": "POS software", "command": ["/opt/pos/bin/pos", "--version"], "minimum": "4.2.0"},
+    reasons={
+        "version.outdated": "older than required, or than published: a warning until the grace date, then a failure",
+        "version.mismatch": "not the expected version; newer counts too",
+        "version.unreadable": "the program, file, package, module or page could not be read",
+        "version.unparsable": "what was read holds no version that can be compared",
+        "version.manifest_unreachable": "the manifest could not be had or does not name this; the last one is used",
+        "version.restart_pending": "the installed version runs only after a restart of the program or of this PC",
+    },
+)
