@@ -191,7 +191,7 @@ def _denied(settings: SerialSettings, reading: Reading) -> Observation | None:
     if reading.owners:
         refused = all(owner.may_open is False for owner in reading.owners)
         return fail("serial.denied", {"mode": reading.mode}, reading.mode) if refused else None
-    if reading.only_owner and not settings.owner:
+    if reading.only_owner and not settings.owner and not reading.sight.hidden:
         return warn("serial.denied", {"mode": reading.mode}, reading.mode)
     return None
 
