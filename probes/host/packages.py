@@ -36,9 +36,10 @@ def installed(host: Host, name: str) -> Installed | None:
         version = _dpkg(host, name)
         if version:
             return Installed(version, "debian")
-    if host.is_this_machine and any(files.names(Path(place)) for place in RPM_DATABASES):
+    database = next((place for place in RPM_DATABASES if files.names(Path(place))), None)
+    if host.is_this_machine and database is not None:
         asked = True
-        version = _rpm(host, name)
+        version = _rpm(host, name, database)
         if version:
             return Installed(version, "rpm")
     if not asked:
@@ -107,9 +108,11 @@ def _dpkg(host: Host, name: str) -> str | None:
     return None
 
 
-def _rpm(host: Host, name: str) -> str | None:
+def _rpm(host: Host, name: str, database: str) -> str | None:
+    form = "%{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n"
     try:
-        outcome = command.run(host, ["rpm", "-q", "--qf", "%{EPOCHNUM}:%{VERSION}-%{RELEASE}\\n", "--", name])
+        # The database is named because Debian's rpm looks into the user's home instead.
+        outcome = command.run(host, ["rpm", "--dbpath", database, "-q", "--qf", form, "--", name])
     except (NotFitted, Denied):
         return None
     line = outcome.stdout.strip().split("\n")[-1]
