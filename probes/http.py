@@ -201,7 +201,7 @@ def _evidence(reading: Reading) -> list[str]:
     if reading.answer.cut:
         lines.append("the body is longer than 1 MB: the rest was not read")
     if reading.answer.status and reading.answer.error:
-        lines.append(f"the body broke off after {reading.size} bytes: {reading.answer.error}")
+        lines.append(f"the body broke off: {reading.answer.error}")
     if reading.begins:
         lines.append(f"body begins: {reading.begins}")
     return lines
