@@ -77,8 +77,8 @@ class Room:
         """Return the command line that runs `command` in the room."""
         return ["ip", "netns", "exec", self.name, *command]
 
-    def start(self, *command: str, listens: str) -> subprocess.Popen[str]:
-        """Start a daemon in the room, and wait until something listens on the UDP address `listens`."""
+    def start(self, *command: str, listens: str = "", env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a daemon in the room, and wait until something listens on the address and port `listens`."""
         log = self.tmp_path / f"daemon{len(self.processes)}.log"
         with log.open("w") as sink:
             process = subprocess.Popen(
@@ -87,10 +87,11 @@ class Room:
                 stdout=sink,
                 stderr=sink,
                 text=True,
+                env={**os.environ, **(env or {})},
             )
         self.processes.append(process)
         until = time.monotonic() + 10
-        while f" {listens} " not in self.sh(*self.inside("ss", "-Hlun")):
+        while listens and f" {listens} " not in self.sh(*self.inside("ss", "-Hltun")):
             assert process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.02)
         return process
