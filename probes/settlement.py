@@ -109,14 +109,7 @@ def problems(settings: SettlementSettings) -> Iterable[tuple[str, str]]:
         yield "file", f"expected exactly one of file, command, got {'none' if settings.file is None else 'both'}"
     if settings.file is not None and "**" in settings.file:
         yield "file", 'expected a path in which "*" stands for a part of one name, got "**"'
-    if settings.format == "log":
-        groups = {name for pattern in settings.patterns for name in re.compile(pattern).groupindex}
-        if "time" not in groups and "pending" not in groups:
-            yield "patterns", "expected regular expressions with groups such as (?P<time>…) and (?P<status>…)"
-        for name in sorted(groups - set(records.NAMES)):
-            yield "patterns", f"expected groups named {', '.join(records.NAMES)}, got {name}"
-    elif settings.patterns:
-        yield "patterns", f'expected none, as the format is "{settings.format}"'
+    yield from _format_problems(settings)
     if settings.time_format is not None and not _is_format(settings.time_format):
         yield "time_format", f'expected a format such as "%Y-%m-%d %H:%M:%S", got "{settings.time_format}"'
     if settings.timezone is not None and not zone.is_known(settings.timezone):
@@ -176,10 +169,27 @@ def target_of(settings: SettlementSettings) -> str:
     return settings.file or (settings.command or ("",))[0]
 
 
+def _format_problems(settings: SettlementSettings) -> Iterable[tuple[str, str]]:
+    if settings.records is not None and settings.format != "json":
+        yield "records", f'expected none, as the format is "{settings.format}"'
+    if settings.format != "log":
+        if settings.patterns:
+            yield "patterns", f'expected none, as the format is "{settings.format}"'
+        return
+    if settings.fields != Fields():
+        yield "fields", "expected none, as the format is log: the groups of `patterns` name what they find"
+    groups = {name for pattern in settings.patterns for name in re.compile(pattern).groupindex}
+    if "time" not in groups and "pending" not in groups:
+        yield "patterns", "expected regular expressions with groups such as (?P<time>…) and (?P<status>…)"
+    for name in sorted(groups - set(records.NAMES)):
+        yield "patterns", f"expected groups named {', '.join(records.NAMES)}, got {name}"
+
+
 def _is_format(form: str) -> bool:
     sample = datetime(2026, 11, 22, 23, 1, 2)  # noqa: DTZ001 - only tries the format
+    dated = form if "%Y" in form else f"%Y {form}"  # a day without a year cannot know 29 February
     try:
-        datetime.strptime(sample.strftime(form), form)  # noqa: DTZ007
+        datetime.strptime(sample.strftime(dated), dated)  # noqa: DTZ007
     except (ValueError, re.error):
         return False
     return "%" in form
