@@ -367,7 +367,7 @@ def test_a_newer_kernel_waits(tree: Tree, running: str, installed: list[str], wa
 
 def test_a_driver_that_was_updated_while_another_copy_is_loaded(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = tree({"/sys/module/ftdi_sio/version": "v1.6.0\n"})
-    on_disk = {("modinfo", "-F", "version", "ftdi_sio"): "v1.7.0\n"}
+    on_disk: dict[tuple[str, ...], str] = {("modinfo", "-F", "version", "ftdi_sio"): "v1.7.0\n"}
 
     def modinfo(_host: Host, argv: Sequence[str]) -> command.Outcome:  # this kernel may have no modules at all
         said = on_disk.get(tuple(argv), "")
