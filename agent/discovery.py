@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from probes.host import Host, devices, net, serial, usb
+from probes.host import Host, devices, files, net, serial, usb
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -88,6 +88,9 @@ def _devices(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             card_ports.add(device.path)
         yield f"{identity.role.replace(' ', '-')}-{device.path}", table
+    console = (files.read_word(host.path("/sys/class/tty/console/active")) or "").split()
     for port in serial.ports(host):
+        if port.name in console:  # the kernel's own messages go there; no terminal does
+            continue
         impact = "degrade" if port.usb_path in card_ports else "none"
         yield f"serial-{port.name}", {"kind": "serial", "device": f"/dev/{port.name}", "impact": impact}

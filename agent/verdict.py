@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -37,8 +37,9 @@ class Finding(msgspec.Struct, frozen=True):
     decided_by: Look | None = None
 
 
-def decide(looks: Sequence[Look]) -> Finding:
-    """Weigh all answers. Silence about payments is `unknown`, never `ready`."""
+def decide(every: Sequence[Look], harmless: Collection[str] = ()) -> Finding:
+    """Weigh all answers but those known to be harmless. Silence about payments is `unknown`, never `ready`."""
+    looks = [found for found in every if found.probe.name not in harmless]
     payments, decided_by = _payments(looks)
     return Finding(payments, _settlement(looks, payments), decided_by)
 

@@ -1,0 +1,97 @@
+"""Does the fault lie between this PC and its router? Interface, address, route, router, and how well they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent.diagnosis.model import Diagnosis
+from agent.diagnosis.scene import DEGRADED, Scene, Test, fact
+from agent.runner import Look
+
+
+def interface(scene: Scene) -> Iterator[Diagnosis]:
+    """An interface that carries nothing. It explains the rest only where no other one leads out."""
+    for found in scene.bad(
+        "interface.off", "interface.absent", "interface.no_carrier", "interface.no_address", "interface.self_assigned"
+    ):
+        cause = _interface_cause(found)
+        way_out = scene.good("gateway") or scene.answered_beyond()
+        leads = not way_out and not _other_interface(scene, found)
+        yield scene.diagnose(cause, [found], scene.silent() if leads else ())
+
+
+def route(scene: Scene) -> Iterator[Diagnosis]:
+    """The PC has an address but no way out, or one that leads nowhere."""
+    for found in scene.bad("gateway.no_route"):
+        yield scene.diagnose("lan.no_route", [found, *scene.bad("port.no_route")], scene.silent(_not_local(scene)))
+    for found in scene.bad("gateway.no_reply"):
+        if scene.answered_beyond():
+            continue  # something passed it: it only ignores pings
+        yield from _gateway_gone(scene, found)
+
+
+def _gateway_gone(scene: Scene, gateway: Look) -> Iterator[Diagnosis]:
+    """Is the router dead, or is it elsewhere? Its other services (names, time) answer at its true address."""
+    lan_resolver = [f for f in scene.looks if f.probe.kind == "dns" and _heard_from_another(f, gateway)]
+    neighbours = scene.good("port", "tls", "http", "ping", where=scene.is_lan)
+    silent = scene.silent(lambda found: not scene.is_lan(found) or not neighbours)
+    silent += scene.bad("dns.", "internet.", "clock.")
+    if lan_resolver:
+        yield scene.diagnose(
+            "lan.no_route", [gateway, *lan_resolver], silent, confidence="likely", alternatives=("lan.router_down",)
+        )
+        return
+    against = [("lan.cable_unplugged", found) for found in scene.good("interface")]
+    against += [("lan.interface_off", found) for found in scene.good("interface")]
+    against += [("lan.cable_unplugged", found) for found in neighbours]
+    yield scene.diagnose(
+        "lan.router_down", [gateway], silent, confidence="likely", alternatives=("lan.no_route",), against=against
+    )
+
+
+def quality(scene: Scene) -> Iterator[Diagnosis]:
+    """Loss or delay that is there already at the router."""
+    weak = scene.bad("interface.weak_signal")
+    cable = scene.bad("interface.slow", "interface.half_duplex", "interface.errors", "interface.flapping")
+    poor = scene.bad("gateway.loss", "gateway.slow")
+    hang = [found for found in scene.bad(*DEGRADED) if poor or weak or cable]
+    if weak:
+        yield scene.diagnose("lan.wifi_weak", [*weak, *poor], hang)
+    elif cable or poor:
+        yield scene.diagnose("lan.poor", [*cable, *poor], hang)
+
+
+def terminal_on_lan(scene: Scene) -> Iterator[Diagnosis]:
+    """The card terminal does not answer, though the LAN lives."""
+    reasons = ("port.", "tls.", "http.", "ping.no_reply", "ping.unreachable", "ping.unresolved")
+    gone = scene.bad(*reasons, where=scene.is_terminal)
+    if not gone:
+        return
+    against = [("lan.router_down", found) for found in scene.good("gateway")]
+    against += [("lan.cable_unplugged", found) for found in scene.good("interface")]
+    yield scene.diagnose("terminal.unreachable", gone, against=against)
+
+
+def _interface_cause(found: Look) -> str:
+    reason = found.observation.reason.removeprefix("interface.")
+    conflict = any("another host has this address" in line for line in found.observation.evidence)
+    if conflict:
+        return "lan.address_conflict"
+    if reason == "no_carrier":
+        return "lan.wifi_weak" if fact(found, "wireless") else "lan.cable_unplugged"
+    return "lan.no_address" if reason in ("no_address", "self_assigned") else "lan.interface_off"
+
+
+def _other_interface(scene: Scene, broken: Look) -> bool:
+    return any(found.probe.name != broken.probe.name for found in scene.good("interface"))
+
+
+def _not_local(scene: Scene) -> Test:
+    return lambda found: scene.place(found) not in ("here", "lan")
+
+
+def _heard_from_another(found: Look, gateway: Look) -> bool:
+    """Somebody answered this resolver's question who is not the silent gateway: with a name, or with a refusal."""
+    server = fact(found, "server")
+    answered = found.observation.reason in ("ok", "dns.servfail", "dns.refused", "dns.slow", "dns.no_such_name")
+    return answered and isinstance(server, str) and "," not in server and server != fact(gateway, "gateway")

@@ -1,0 +1,50 @@
+"""Where does each probe's target lie: on this PC, on its LAN, or behind the router? Asked of the routing table."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Iterable
+
+from agent.diagnosis.model import Place
+from agent.runner import Look
+from probes.host import Host, net
+
+PATIENCE_S = 0.5
+
+
+def places(looks: Iterable[Look]) -> dict[str, Place]:
+    """By the probe's name; names that no look resolved are `unknown`. Sends nothing."""
+    host = Host(ends=time.monotonic() + PATIENCE_S)
+    known: dict[str, Place] = {}
+    return {found.probe.name: _place(host, _address(found), known) for found in looks}
+
+
+def _address(found: Look) -> str:
+    """The numeric address that a look was about: as measured, else as configured."""
+    settings, facts = found.probe.settings, found.observation.measurements
+    for candidate in (facts.get("address"), facts.get("server"), getattr(settings, "host", None), found.probe.target):
+        literal = _literal(str(candidate or ""))
+        if literal:
+            return literal
+    return ""
+
+
+def _literal(text: str) -> str:
+    for form in (text, text.rpartition(":")[0].strip("[]")):
+        try:
+            return str(ipaddress.ip_address(form))
+        except ValueError:
+            continue
+    return ""
+
+
+def _place(host: Host, address: str, known: dict[str, Place]) -> Place:
+    if not address:
+        return "unknown"
+    if address not in known:
+        if ipaddress.ip_address(address).is_loopback:
+            known[address] = "here"
+        else:
+            known[address] = "lan" if net.is_lan(host, address) else "beyond"
+    return known[address]
