@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -33,16 +34,15 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class Uart(msgspec.Struct, frozen=True):
-    """What the UART's driver counted, and the lines that are asserted now."""
+    """What the UART's driver counted, and the lines that are asserted now.
+
+    `is_told` is False where the kernel kept both to itself: without CAP_SYS_ADMIN it prints the chip alone.
+    """
 
     chip: str = ""
     errors: dict[str, int] = {}
     lines: tuple[str, ...] = ()
-
-    @property
-    def is_real(self) -> bool:
-        """False for the places of UARTs that are not fitted."""
-        return self.chip != "unknown"
+    is_told: bool = True
 
 
 def ports(host: Host) -> list[Port]:
@@ -104,7 +104,10 @@ def uart(host: Host, node: str) -> Uart | None:
         text = files.read_text(host.path(f"/proc/tty/driver/{driver}"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return parse_uarts(text).get(line)
+    found = parse_uarts(text).get(line)
+    if found is not None and not found.is_told:
+        raise PermissionError(errno.EPERM, f"needs {COUNTER_RIGHT}", node)
+    return found
 
 
 def parse_uarts(text: str) -> dict[int, Uart]:
@@ -118,7 +121,7 @@ def parse_uarts(text: str) -> dict[int, Uart]:
         words = match[3].split()
         lines = tuple(line for line in words[-1].split("|") if line in LINES) if words else ()
         errors = {key: counters.get(key, 0) for key in COUNTERS}
-        found[int(match[1])] = Uart(match[2], errors, lines)
+        found[int(match[1])] = Uart(match[2], errors, lines, "tx" in counters)
     return found
 
 

@@ -1,7 +1,8 @@
 """The POS software, as far as a port can tell: a real process that holds one end of a pty.
 
 Run as `pos.py how`, it prints the name of its port and how the port stands at first (speed, modes, waiting bytes),
-waits for a line, and prints how the port stands then. `how` is open, excl (TIOCEXCL), flock or none.
+waits for a line, and prints how the port stands then. `how` is open, excl (TIOCEXCL), flock or none; a second word is
+the user id to run as.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ def state(port: int) -> dict[str, object]:
 def main() -> None:
     """Hold the port until told to let go."""
     how = sys.argv[1]
+    if len(sys.argv) > 2:
+        os.setgroups([])
+        os.setresgid(int(sys.argv[2]), int(sys.argv[2]), int(sys.argv[2]))
+        os.setresuid(int(sys.argv[2]), int(sys.argv[2]), int(sys.argv[2]))
     master, port = os.openpty()
     name = os.ttyname(port)
     modes = termios.tcgetattr(port)

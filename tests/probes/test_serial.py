@@ -38,10 +38,10 @@ TTYS0 = {
 
 
 @contextmanager
-def pos_software(how: str) -> Iterator[tuple[str, int, Callable[[], dict[str, Any]]]]:
+def pos_software(*how: str) -> Iterator[tuple[str, int, Callable[[], dict[str, Any]]]]:
     """A process that holds a port: its node, its process id, and how to let go and hear how the port stands."""
     process = subprocess.Popen(
-        [sys.executable, str(POS), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(POS), *how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -149,6 +149,13 @@ def test_an_on_board_port_tells_lines_and_errors(till: Tree) -> None:
     assert seen.measurements["lines"] == ["RTS", "CTS", "DTR", "DSR", "CD"]
     assert seen.measurements["errors_total"] == 4
     assert seen.measurements["driver"] == "serial8250"
+
+
+def test_lines_that_the_kernel_keeps_to_itself_are_not_down(till: Tree) -> None:
+    bare = "serinfo:1.0 driver revision:\n0: uart:16550A port:000003F8 irq:4\n"
+    seen = look(till({**TTYS0, "/proc/tty/driver/serial": bare}), device="/dev/ttyS0", lines=("DSR",))
+    assert (seen.status, seen.reason) == (Status.UNKNOWN, "probe.denied")
+    assert "CAP_SYS_ADMIN" in seen.detail
 
 
 @pytest.mark.parametrize(
