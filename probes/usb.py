@@ -15,7 +15,6 @@ from probes.model import (
     Kind,
     Measurement,
     Memory,
-    NotFitted,
     Observation,
     Settings,
     Status,
@@ -58,14 +57,13 @@ class Reading(msgspec.Struct, frozen=True):
     devices: tuple[usb.Device, ...] = ()
     now: float = 0.0
     boot: str = ""
+    is_served: bool = True
 
 
 def read(_settings: UsbSettings, host: Host) -> Reading:
     """Walk /sys."""
-    if not usb.is_served(host):
-        raise NotFitted("this kernel knows no USB")
     boot = files.read_word(host.path("/proc/sys/kernel/random/boot_id")) or ""
-    return Reading(tuple(usb.devices(host)), time.monotonic(), boot)
+    return Reading(tuple(usb.devices(host)), time.monotonic(), boot, usb.is_served(host))
 
 
 def judge(settings: UsbSettings, reading: Reading, memory: Memory) -> Observation:
@@ -120,6 +118,8 @@ def _absent(wanted: Mapping[str, str], reading: Reading, kept: dict[str, Any]) -
         _called(device) for device, differs in near if differs == ["product"] and _identity(device).takes_cards
     ]
     evidence += [f"{name}: same vendor, another product id: other firmware mode or model?" for name in other_mode]
+    if not reading.is_served:
+        evidence.append("this kernel serves no USB at all")
     status = warn if other_mode else fail
     return status("usb.absent", facts, *evidence, memory=kept)
 

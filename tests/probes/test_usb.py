@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from probes.host import Host, usb
-from probes.model import Memory, NotFitted, Observation, Status
+from probes.model import Memory, Observation, Status
 from probes.usb import KIND, Reading, UsbSettings
 from tests.probes import hardware
 
@@ -227,9 +227,10 @@ def test_a_terminal_that_vanishes_during_the_walk_is_left_out(tree: Tree) -> Non
     assert [device.path for device in usb.devices(host)] == ["usb1"]
 
 
-def test_a_kernel_without_usb_has_no_usb_fault(tree: Tree) -> None:
-    with pytest.raises(NotFitted):
-        look(tree({"/sys/class/net/lo/ifindex": "1"}), vendor="2fb8")
+def test_a_kernel_without_usb_says_so_beside_the_absence(tree: Tree) -> None:
+    seen = look(tree({"/sys/class/net/lo/ifindex": "1"}), vendor="2fb8")
+    assert (seen.status, seen.reason) == (Status.FAIL, "usb.absent")
+    assert seen.evidence == ("this kernel serves no USB at all",)
 
 
 def test_a_device_must_be_named_somehow() -> None:
