@@ -31,6 +31,7 @@ from probes.model import (
 PATIENCE = Seconds(2.2)
 """One lost SYN is sent again after a second; nobody waits longer for one anchor among several."""
 MARGIN = 0.1
+MOST_ANCHORS = 16
 OK, NO_CONTENT, SERVER_ERROR, LOGIN_REQUIRED = 200, 204, 500, 511
 
 ANCHORS = (
@@ -169,8 +170,8 @@ def _page(host: Host, url: str) -> portal.Page | str:
 
 
 def _problems(settings: InternetSettings) -> Iterable[tuple[str, str]]:
-    if not settings.anchors:
-        yield "anchors", 'expected several "host:port"'
+    if not 1 <= len(settings.anchors) <= MOST_ANCHORS:
+        yield "anchors", f'expected several "host:port", {MOST_ANCHORS} at most'
     for anchor in settings.anchors:
         try:
             endpoints.split(anchor)

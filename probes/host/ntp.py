@@ -7,19 +7,23 @@ ntplib trusts any answer and takes round trips from a wall clock that may step.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import secrets
+import selectors
+import socket
 import time
+from dataclasses import dataclass, field
 
 import msgspec
 
 from probes.endpoints import join
 from probes.host import Host, udp
-from probes.model import OutOfTime
 from probes.redact import scrub
 
 PORT = 123
+HEADER = 48
 UNIX_EPOCH = 2_208_988_800  # seconds from 1900, where NTP counts from, to 1970
 ERA = 1 << 32
 SERVER_MODE = 4
@@ -80,51 +84,102 @@ def kernel() -> Kernel:
 def ask(host: Host, addresses: tuple[str, ...], port: int) -> Sample:
     """The first usable sample of these numeric addresses, else an unusable one. Raises NoReply.
 
-    A silent one is asked once more, because one lost packet is no verdict; one that sent us away is not.
+    All are asked at once. A silent one is asked once more, because one lost packet is no verdict, and the answer to
+    either question counts; one that sent us away is not asked again.
     """
-    turns = [*addresses, *addresses]
-    silent: dict[str, str] = {}
-    refused: dict[str, Sample] = {}
-    for place, address in enumerate(turns):
-        if address in refused:
-            continue
-        share = Host(host.root, time.monotonic() + host.left() / (len(turns) - place))
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+        lines = [_Line((address, port)) for address in addresses]
+        for line in lines:
+            if line.open():
+                stack.enter_context(line.socket)
+                selector.register(line.socket, selectors.EVENT_READ, line)
+        ends = time.monotonic() + host.left()
+        while (now := time.monotonic()) < ends and any(line.is_waiting for line in lines):
+            for line in lines:
+                line.ask_when_due(now)
+            due = min((line.due for line in lines if line.is_waiting), default=now)
+            for key, _ in selector.select(max(0.001, min(due, ends) - now)):
+                sample: Sample | None = key.data.hear()
+                if sample and not sample.refused:
+                    return sample
+        return _none_usable(lines)
+
+
+@dataclass
+class _Line:
+    """One address, what was asked of it when (nonce -> wall clock, monotonic clock), and what came of it."""
+
+    server: tuple[str, int]
+    socket: socket.socket = field(init=False)
+    asked: dict[bytes, tuple[float, float]] = field(default_factory=dict)
+    due: float = 0.0
+    is_waiting: bool = True
+    strays: int = 0
+    said: str = "no answer"
+    refused: Sample | None = None
+
+    def open(self) -> bool:
+        """Whether there is a way to this address at all."""
         try:
-            sample = _ask_one(share, address, port)
+            self.socket = udp.connected(self.server)
         except OSError as error:
-            silent[address] = f"{join(address, port)}: {error.strerror or error}"
-        except (NoReply, OutOfTime) as error:
-            silent[address] = f"{join(address, port)}: {error}"
+            self._give_up(error)
         else:
-            if not sample.refused:
-                return sample
-            refused[address] = sample
-    if refused:
-        return next(iter(refused.values()))
-    raise NoReply("; ".join(silent.values()) or "no address to ask")
+            self.socket.setblocking(False)
+        return self.is_waiting
+
+    def ask_when_due(self, now: float) -> None:
+        """Ask, twice at most. A random transmit stamp comes back as the origin stamp and proves whose answer it is.
+
+        That it is random tells nobody our time, and works when our clock stands in 2099.
+        """
+        if not self.is_waiting or now < self.due:
+            return
+        self.due = now + udp.AGAIN if not self.asked else math.inf
+        nonce = secrets.token_bytes(8)
+        self.asked[nonce] = (time.time(), time.monotonic())
+        try:
+            self.socket.send(_request() + nonce)
+        except OSError as error:
+            self._give_up(error)
+
+    def hear(self) -> Sample | None:
+        """Read one datagram; None unless it answers one of our questions."""
+        try:
+            data = self.socket.recv(1024)
+        except OSError as error:
+            self._give_up(error)
+            return None
+        arrived = time.monotonic()
+        if len(data) < HEADER or data[24:32] not in self.asked:
+            self.strays += 1
+            return None
+        wall, sent = self.asked[data[24:32]]
+        sample = read(data, join(*self.server), wall, arrived - sent)
+        if sample.refused:
+            self.refused, self.is_waiting = sample, False
+        return sample
+
+    def _give_up(self, error: OSError) -> None:
+        self.said, self.is_waiting = error.strerror or str(error), False
 
 
-def _ask_one(host: Host, address: str, port: int) -> Sample:
+def _request() -> bytes:
+    """A client's packet up to its transmit stamp."""
     import ntplib
 
-    # The transmit stamp comes back as the origin stamp, and is the only proof that an answer is to this question. A
-    # random one (RFC 9109, draft data minimisation) tells nobody our time, and works when our clock stands in 2099.
-    nonce = secrets.token_bytes(8)
-    request = ntplib.NTPPacket(version=4, mode=3).to_data()[:40] + nonce
-    sent_wall, strays = time.time(), []
+    data: bytes = ntplib.NTPPacket(version=4, mode=3).to_data()
+    return data[: HEADER - 8]
 
-    def which(data: bytes) -> str | None:
-        if len(data) >= 48 and data[24:32] == nonce:
-            return "time"
-        strays.append(data)
-        return None
 
-    replies = udp.exchange(host, (address, port), {"time": request}, which, again=math.inf)
-    if "time" not in replies:
-        if strays:
-            return Sample(join(address, port), refused="its answer is not to our question (wrong origin time stamp)")
-        raise NoReply("no answer")
-    return read(replies["time"].data, join(address, port), sent_wall, replies["time"].seconds)
+def _none_usable(lines: list[_Line]) -> Sample:
+    for line in lines:
+        if line.refused:
+            return line.refused
+    for line in lines:
+        if line.strays:
+            return Sample(join(*line.server), refused="its answer is not to our question (wrong origin time stamp)")
+    raise NoReply("; ".join(f"{join(*line.server)}: {line.said}" for line in lines) or "no address to ask")
 
 
 def read(data: bytes, server: str, sent_at: float, seconds: float) -> Sample:

@@ -30,7 +30,6 @@ def exchange(
     questions: Mapping[K, bytes],
     which: Callable[[bytes], K | None],
     optional: frozenset[K] = frozenset(),
-    again: float = AGAIN,
 ) -> dict[K, Reply]:
     """Send all questions at once, return the replies that came before the deadline.
 
@@ -39,12 +38,12 @@ def exchange(
     """
     replies: dict[K, Reply] = {}
     ends = time.monotonic() + host.left()
-    with _connected(server) as sock:
+    with connected(server) as sock:
         began = due = time.monotonic()
         while (now := time.monotonic()) < ends and questions.keys() - replies.keys():
             try:
                 if now >= due:
-                    due = now + again
+                    due = now + AGAIN
                     for key in questions.keys() - replies.keys():
                         sock.send(questions[key])
                 sock.settimeout(max(0.001, min(due, ends) - now))
@@ -63,7 +62,8 @@ def exchange(
     return replies
 
 
-def _connected(server: tuple[str, int]) -> socket.socket:
+def connected(server: tuple[str, int]) -> socket.socket:
+    """A socket that hears this numeric address and port only. Raises OSError."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         *server, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     )[0]

@@ -39,7 +39,7 @@ class Ups:
         home.mkdir(mode=0o770)
         for name, text in {
             "ups.conf": "[till]\n driver = dummy-ups\n port = till.dev\n mode = dummy-once\n pollinterval = 1\n",
-            "upsd.conf": "LISTEN 127.0.0.1 3493\nMAXAGE 3\n",
+            "upsd.conf": "LISTEN 127.0.0.1 3493\nMAXAGE 5\n",
             "upsd.users": "",
             "nut.conf": "MODE=standalone\n",
         }.items():

@@ -184,6 +184,7 @@ def test_the_default_anchors_are_addresses_in_several_places() -> None:
     [
         ({"anchors": ()}, "anchors"),
         ({"anchors": ("192.0.2.1",)}, "anchors"),
+        ({"anchors": ("192.0.2.1:443",) * 17}, "anchors"),
         ({"anchors": ("192.0.2.1:443", "2001:db8::1:443")}, "anchors"),
         ({"portal_url": "http://user:secret@host/"}, "portal_url"),
         ({"portal_url": "http://host:99999/"}, "portal_url"),
