@@ -41,7 +41,7 @@ class _Lookup:
     name: str
     done: threading.Event = field(default_factory=threading.Event)
     addresses: tuple[str, ...] = ()
-    error: Unresolved | None = None
+    error: Unresolved | None = None  # None and no addresses: the thread died of something unforeseen
 
     def ask(self) -> None:
         try:
@@ -71,6 +71,8 @@ def resolve(host: Host, name: str) -> Resolution:
         raise Unresolved("timeout", f"the system's resolver gave no answer for {name} within {seconds:.1f} s")
     if lookup.error is not None:
         raise Unresolved(lookup.error.reason, str(lookup.error))
+    if not lookup.addresses:
+        raise Unresolved("failed", f"{name}: the lookup broke off")
     return Resolution(lookup.addresses, time.monotonic() - began)
 
 
