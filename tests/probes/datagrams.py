@@ -15,7 +15,7 @@ def answering(reply: Reply, address: str = "127.0.0.1", port: int = 0) -> Iterat
     """Yield the port of a UDP server that sends back whatever `reply(question)` yields."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind((address, port))
-        sock.settimeout(0.1)
+        sock.settimeout(5)
         done = threading.Event()
 
         def serve() -> None:
@@ -26,7 +26,7 @@ def answering(reply: Reply, address: str = "127.0.0.1", port: int = 0) -> Iterat
                     continue
                 except OSError:  # a peer that hung up early: its ICMP refusal comes back to us
                     continue
-                for answer in reply(question):
+                for answer in () if done.is_set() else reply(question):
                     with contextlib.suppress(OSError):
                         sock.sendto(answer, peer)
 
@@ -36,6 +36,8 @@ def answering(reply: Reply, address: str = "127.0.0.1", port: int = 0) -> Iterat
             yield sock.getsockname()[1]
         finally:
             done.set()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bell:
+                bell.sendto(b"", sock.getsockname())
             thread.join()
 
 
