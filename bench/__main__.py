@@ -6,6 +6,7 @@ the longest time-out + 0.3 s; `--version` and `status` within 3 x a bare interpr
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -41,13 +42,21 @@ def healthy(directory: Path, ca_file: Path, runs: int) -> bool:
     config = peers.configuration(directory, ca_file)
     ours = [*peers.posagent(), "check", "--json", "--config", str(config)]
     with peers.exporter(directory, ca_file) as exporter:
-        mine, plugins, blackbox = in_turn(
-            runs, (ours, b"", (0,)), (*peers.plugins(peers.plugin_lines()), (0,)), (*exporter, (0,))
+        mine, plugins, hasty, blackbox = in_turn(
+            runs,
+            (ours, b"", (0,)),
+            (*peers.plugins(peers.plugin_lines()), (0,)),
+            (*peers.plugins(peers.plugin_lines(peers.HASTY_PING)), (0,)),
+            (*exporter, (0,)),
         )
     print(f"20 checks, healthy       posagent {mine:.3f} s · monitoring-plugins in parallel {plugins:.3f} s")
     print(f"                         ratio {mine / plugins:.2f} (promised: at most {HEALTHY_RATIO})")
-    print("                         blackbox_exporter, already running, its 17 network checks with one packet a ping:")
-    print(f"                         {blackbox:.3f} s, ratio {mine / blackbox:.2f}")
+    print(
+        f"  where pings need not be spread (check_icmp in place of check_ping, root only): {hasty:.3f} s, {mine / hasty:.1f} x"
+    )
+    print(
+        f"  blackbox_exporter, already running, 17 network checks, one packet a ping: {blackbox:.3f} s, {mine / blackbox:.1f} x"
+    )
     return mine / plugins <= HEALTHY_RATIO
 
 
@@ -57,7 +66,7 @@ def holes(directory: Path, ca_file: Path, runs: int) -> bool:
     ours = [*peers.posagent(), "check", "--json", "--config", str(config)]
     mine, plugins = in_turn(runs, (ours, b"", (2,)), (*peers.plugins(peers.plugin_lines(holes=True)), (123,)))
     print(
-        f"24 checks, 4 black holes posagent {mine:.3f} s · monitoring-plugins {plugins:.3f} s · ratio {mine / plugins:.2f}"
+        f"24 checks, 4 black holes posagent {mine:.3f} s · monitoring-plugins {plugins:.3f} s, {mine / plugins:.2f} x"
     )
     print(f"                         promised: at most {TIMEOUT_S + OVER_S} s")
     return mine <= TIMEOUT_S + OVER_S
@@ -65,20 +74,18 @@ def holes(directory: Path, ca_file: Path, runs: int) -> bool:
 
 def start(directory: Path, runs: int) -> bool:
     """What a technician pays for typing a command at all."""
-    report = directory / "health.json"
     config = directory / "status.toml"
-    config.write_text(f'[report]\npath = "{report}"\n[probes.disk]\nkind = "disk"\n')
-    wall([*peers.posagent(), "check", "--write", "--config", str(config)], codes=(0, 1, 2, 3))
+    config.write_text('[probes.disk]\nkind = "disk"\n')
+    os.environ |= {"POSAGENT_CONFIG": str(config), "XDG_STATE_HOME": str(directory)}
+    wall([*peers.posagent(), "check", "--write"], codes=(0, 1, 2, 3))
     bare, version, status = in_turn(
         runs,
         ([sys.executable, "-c", "pass"], b"", (0,)),
         ([*peers.posagent(), "--version"], b"", (0,)),
-        ([*peers.posagent(), "status", "--config", str(config)], b"", (0, 1, 2, 3)),
+        ([*peers.posagent(), "status"], b"", (0, 1, 2, 3)),
     )
-    print(
-        f"start                    bare interpreter {bare * 1000:.0f} ms · --version {version / bare:.2f} x · status {status / bare:.2f} x"
-    )
-    print(f"                         promised: at most {START_RATIO} x")
+    print(f"start                    bare interpreter {bare * 1000:.0f} ms · --version {version / bare:.2f} x")
+    print(f"                         status {status / bare:.2f} x (promised for both: at most {START_RATIO} x)")
     return max(version, status) / bare <= START_RATIO
 
 

@@ -15,6 +15,8 @@ from bench.world import BLACK_HOLES, HTTP_PORT, NAMES, TCP_PORTS, TLS_PORT
 
 PLUGINS = "/usr/lib/nagios/plugins"
 PINGED = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+SPREAD_PING = "check_ping -H {} -w 500,20% -c 1000,50% -p 5"
+HASTY_PING = "check_icmp -H {} -n 5"
 EXPORTER = "127.0.0.1:9115"
 
 
@@ -33,21 +35,23 @@ def configuration(directory: Path, ca_file: Path, *, holes: bool = False) -> Pat
                for n, name in enumerate(NAMES)]  # fmt: skip
     tables += [f'[probes.{kind}]\nkind = "{kind}"' for kind in ("disk", "cpu", "memory")]
     if holes:
-        tables += [
-            f'[probes.hole{n}]\nkind = "port"\nhost = "{hole}"\nport = 443' for n, hole in enumerate(BLACK_HOLES)
-        ]
+        tables += [f'[probes.h{n}]\nkind = "port"\nhost = "{hole}"\nport = 443' for n, hole in enumerate(BLACK_HOLES)]
     path = directory / ("holes.toml" if holes else "twenty.toml")
     path.write_text('[schedule]\ntimeout = "3s"\n' + "\n\n".join(tables) + "\n")
     return path
 
 
-def plugin_lines(*, holes: bool = False) -> list[str]:
-    """The same checks as plugin command lines: as many packets, as far apart, as posagent's ping sends."""
-    lines = [f"check_icmp -H {host} -n 5 -i 200ms" for host in PINGED]
+def plugin_lines(ping: str = SPREAD_PING, *, holes: bool = False) -> list[str]:
+    """The same checks as plugin command lines, with as many packets a ping as posagent sends."""
+    lines = [ping.format(host) for host in PINGED]
     lines += [f"check_tcp -H 127.0.0.1 -p {port} -t 3" for port in TCP_PORTS]
     lines += [f"check_tcp -H 127.0.0.1 -p {TLS_PORT} -S -t 3", f"check_http -H 127.0.0.1 -p {HTTP_PORT} -t 3"]
     lines += [f"check_dig -H 127.0.0.1 -l {name} -t 3" for name in NAMES]
-    lines += ["check_disk -w 10% -c 1% -p /", "check_load -w 100,100,100 -c 200,200,200", "check_swap -w 0 -c 0"]
+    lines += [
+        "check_disk -w 10% -c 1% -p /",
+        "check_load -w 100,100,100 -c 200,200,200",
+        "check_swap -w 2% -c 1% -n ok",
+    ]
     if holes:
         lines += [f"check_tcp -H {hole} -p 443 -t 3" for hole in BLACK_HOLES]
     return [f"{PLUGINS}/{line}" for line in lines]

@@ -28,14 +28,14 @@ def enter(directory: Path) -> None:
     os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS) if hasattr(os, "unshare") else _unshare()
     resolv = directory / "resolv.conf"
     resolv.write_text("nameserver 127.0.0.1\n")
+    rule = f"add rule ip h in ip daddr {{ {', '.join(BLACK_HOLES)} }} drop"
     for command in (
         ["mount", "--make-rprivate", "/"],
         ["mount", "--bind", str(resolv), "/etc/resolv.conf"],
         ["ip", "link", "set", "lo", "up"],
         ["sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647"],
-        ["nft", "add table ip holes; add chain ip holes in { type filter hook input priority 0; };"
-         f" add rule ip holes in ip daddr {{ {', '.join(BLACK_HOLES)} }} drop"],
-    ):  # fmt: skip
+        ["nft", f"add table ip h; add chain ip h in {{ type filter hook input priority 0; }}; {rule}"],
+    ):
         subprocess.run(command, check=True, timeout=10)
 
 
