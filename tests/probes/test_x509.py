@@ -53,8 +53,18 @@ def test_control_characters_in_a_name_do_not_reach_a_terminal() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [b"", b"0", b"0\x80", b"0\x84\xff\xff\xff\xff", b"\x1f\x1f\x1f", LEAF[:-1], LEAF + b"\0", LEAF[:100], b"\x30\x03\x30\x01\x02"],
-)  # fmt: skip
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"0", id="a tag alone"),
+        pytest.param(b"0\x80", id="indefinite length"),
+        pytest.param(b"0\x84\xff\xff\xff\xff", id="4 GB announced"),
+        pytest.param(b"\x1f\x1f\x1f", id="long tag"),
+        pytest.param(b"\x30\x03\x30\x01\x02", id="hollow"),
+        pytest.param(LEAF[:-1], id="a byte short"),
+        pytest.param(LEAF + b"\0", id="a byte long"),
+        pytest.param(LEAF[:100], id="cut"),
+    ],
+)
 def test_what_is_no_certificate_is_a_value_error(broken: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         x509.parse(broken)
