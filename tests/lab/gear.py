@@ -47,7 +47,7 @@ def start_ups(store: Store) -> None:
     home.mkdir(mode=0o770)
     files = {
         "ups.conf": "[till]\n driver = dummy-ups\n port = till.dev\n mode = dummy-once\n pollinterval = 1\n",
-        "upsd.conf": "LISTEN 127.0.0.1 3493\nMAXAGE 3\n",
+        "upsd.conf": "LISTEN 127.0.0.1 3493\nMAXAGE 6\n",
         "upsd.users": "",
         "nut.conf": "MODE=standalone\n",
     }

@@ -38,15 +38,14 @@ VARIANTS: dict[str, Variant] = {}
 
 
 def variant(
-    *changes: tuple[str, str], wait: float = 1.2, **seen: str
+    *changes: tuple[str, str], seen: Mapping[str, str] | None = None, wait: float = 1.2
 ) -> Callable[[Callable[[Store], Iterator[None]]], Callable[[Store], AbstractContextManager[None]]]:
-    """Enter a function in VARIANTS; keywords are further looks, `_` for a space."""
+    """Enter a function in VARIANTS; `seen` are the looks that differ from a plain store's."""
 
     def enter(function: Callable[[Store], Iterator[None]]) -> Callable[[Store], AbstractContextManager[None]]:
         make = contextlib.contextmanager(function)
         name, title = function.__name__, (function.__doc__ or "").split("\n")[0]
-        odd = {key.replace("_", " "): rule for key, rule in seen.items()}
-        VARIANTS[name] = Variant(name, title, make, {**CAN_PAY, **odd}, wait, changes)
+        VARIANTS[name] = Variant(name, title, make, {**CAN_PAY, **(seen or {})}, wait, changes)
         return make
 
     return enter
@@ -58,7 +57,7 @@ def plain(_store: Store) -> Iterator[None]:
     yield
 
 
-@variant(ping4_a="lost", ping4_anchor="lost", ping4_gw="lost", ping6_gw="lost")
+@variant(seen={"ping4 a": "lost", "ping4 anchor": "lost", "ping4 gw": "lost", "ping6 gw": "lost"})
 def icmp_filtered_everywhere(store: Store) -> Iterator[None]:
     """Nobody answers ping, near or far; all else is well."""
     echo = "icmp type { echo-request, echo-reply } drop\nicmpv6 type { echo-request, echo-reply } drop"
@@ -66,7 +65,7 @@ def icmp_filtered_everywhere(store: Store) -> Iterator[None]:
         yield
 
 
-@variant(ping4_gw="lost", ping6_gw="lost", ping4_a="ok")
+@variant(seen={"ping4 gw": "lost", "ping6 gw": "lost", "ping4 a": "ok"})
 def gateway_ignores_ping(store: Store) -> Iterator[None]:
     """The router forwards and answers ARP, but not ping."""
     echo = 'iifname "lan" icmp type echo-request drop\niifname "lan" icmpv6 type echo-request drop'
@@ -74,7 +73,7 @@ def gateway_ignores_ping(store: Store) -> Iterator[None]:
         yield
 
 
-@variant(ping4_a="lost", ping4_anchor="ok")
+@variant(seen={"ping4 a": "lost", "ping4 anchor": "ok"})
 def acquirers_ignore_ping(store: Store) -> Iterator[None]:
     """The payment hosts do not answer ping, as most do not."""
     v4, v6 = addresses(*BOTH_A, *BOTH_B)
@@ -83,7 +82,7 @@ def acquirers_ignore_ping(store: Store) -> Iterator[None]:
         yield
 
 
-@variant(addresses=r"192\.0\.2\.10/24", route6="")
+@variant(seen={"addresses": r"192\.0\.2\.10/24", "route6": ""})
 def no_ipv6(store: Store) -> Iterator[None]:
     """The till has no IPv6 at all; the acquirers' names still have AAAA records."""
     store.ip("till", "addr del " + store.lan.with_mask(TILL, 6) + " dev eth0", "route del ::/0")
@@ -93,7 +92,7 @@ def no_ipv6(store: Store) -> Iterator[None]:
         store.dress_till()
 
 
-@variant(addresses=r"192\.0\.2\.10/24 2001:db8:1::a/64", route6="", tcp6_a_443="ENETUNREACH")
+@variant(seen={"addresses": r"192\.0\.2\.10/24 2001:db8:1::a/64", "route6": "", "tcp6 a 443": "ENETUNREACH"})
 def ipv6_on_the_lan_only(store: Store) -> Iterator[None]:
     """The till has an IPv6 address but no IPv6 route out, as in many stores."""
     store.ip("till", "route del ::/0")
@@ -108,7 +107,11 @@ def _move(store: Store, lan: Lan) -> Iterator[None]:
     before = store.lan
     rooms = (("router", "lan", ROUTER), ("terminal", "eth0", TERMINAL))
     for room, device, number in rooms:
-        store.ip(room, f"addr add {lan.with_mask(number)} dev {device}", f"addr add {lan.with_mask(number, 6)} dev {device} nodad")
+        store.ip(
+            room,
+            f"addr add {lan.with_mask(number)} dev {device}",
+            f"addr add {lan.with_mask(number, 6)} dev {device} nodad",
+        )
     store.ip("mile", f"route add {lan.v6} via {WAN_ROUTER6}")
     store.lan = lan
     store.write_resolver()
@@ -117,20 +120,24 @@ def _move(store: Store, lan: Lan) -> Iterator[None]:
         yield
     finally:
         for room, device, number in rooms:
-            store.ip(room, f"addr del {lan.with_mask(number)} dev {device}", f"addr del {lan.with_mask(number, 6)} dev {device}")
+            store.ip(
+                room,
+                f"addr del {lan.with_mask(number)} dev {device}",
+                f"addr del {lan.with_mask(number, 6)} dev {device}",
+            )
         store.ip("mile", f"route del {lan.v6}")
         store.lan = before
         store.write_resolver()
         store.dress_till()
 
 
-@variant(addresses=r"192\.168\.8\.10/24 fd00:8::a/64")
+@variant(seen={"addresses": r"192\.168\.8\.10/24 fd00:8::a/64"})
 def home_router_subnet(store: Store) -> Iterator[None]:
     """The LAN is 192.168.8.0/24 with unique local IPv6 addresses."""
     yield from _move(store, Lan("192.168.8.0/24", "fd00:8::/64"))
 
 
-@variant(addresses=r"10\.12\.3\.74/29 2001:db8:abcd::a/64", tcp6_a_443="ok")
+@variant(seen={"addresses": r"10\.12\.3\.74/29 2001:db8:abcd::a/64", "tcp6 a 443": "ok"})
 def chain_store_subnet(store: Store) -> Iterator[None]:
     """The LAN is a /29 out of a chain's 10.0.0.0/8, where the till is one of four."""
     yield from _move(store, SmallLan("10.12.3.72/29", "2001:db8:abcd::/64"))
@@ -157,14 +164,14 @@ def _second_link(store: Store, device: str, till_side: str, router_side: str) ->
         store.ip("till", f"link del {device}")
 
 
-@variant(ping4_gw="ok")
+@variant(seen={"ping4 gw": "ok"})
 def two_interfaces(store: Store) -> Iterator[None]:
     """A second card leads to a scale and a printer, without a way out."""
     with _second_link(store, "eth1", "198.51.100.130/28", "198.51.100.129/28"):
         yield
 
 
-@variant(ping4_gw="ok")
+@variant(seen={"ping4 gw": "ok"})
 def second_card_unplugged(store: Store) -> Iterator[None]:
     """A second card is there and up, with nothing plugged in."""
     with _second_link(store, "eth1", "198.51.100.130/28", "198.51.100.129/28"):
@@ -172,7 +179,7 @@ def second_card_unplugged(store: Store) -> Iterator[None]:
         yield
 
 
-@variant(route4="default dev tun0 .*", ping4_gw="ok")
+@variant(seen={"route4": "default dev tun0 .*", "ping4 gw": "ok"})
 def vpn_default_route(store: Store) -> Iterator[None]:
     """Everything leaves through a VPN's point-to-point interface, which has no gateway address."""
     with _second_link(store, "tun0", "198.51.100.130/32", "198.51.100.129/32"):
@@ -187,14 +194,14 @@ def vpn_default_route(store: Store) -> Iterator[None]:
             store.dress_till()
 
 
-@variant(connect_ms_a_443=r"1[0-9]\d", wait=3)
+@variant(seen={"connect_ms a 443": r"1[0-9]\d"}, wait=3)
 def slow_but_sound_line(store: Store) -> Iterator[None]:
     """A rural line: 120 ms and 2 Mbit/s, but nothing is lost."""
     with store.cable("line", "isp", delay=60, jitter=5, rate=2_000_000):
         yield
 
 
-@variant(ping4_a_1400="too long|lost", tls6_a_443="ok")
+@variant(seen={"ping4 a 1400": "too long|lost", "tls6 a 443": "ok"})
 def line_of_1400_bytes(store: Store) -> Iterator[None]:
     """A tunnel on the way carries only 1400 bytes, and says so as it should."""
     store.ip("mile", "link set core mtu 1400")
@@ -204,10 +211,13 @@ def line_of_1400_bytes(store: Store) -> Iterator[None]:
     finally:
         store.ip("mile", "link set core mtu 1500")
         store.ip("internet", "link set core mtu 1500")
-        store.sh("internet", "ip route flush cache; ip -6 route flush cache; ip tcp_metrics flush all >/dev/null 2>&1 || true")
+        store.sh(
+            "internet",
+            "ip route flush cache; ip -6 route flush cache; ip tcp_metrics flush all >/dev/null 2>&1 || true",
+        )
 
 
-@variant(tcp4_anchor_443="timeout")
+@variant(seen={"tcp4 anchor 443": "timeout"})
 def one_anchor_dead(store: Store) -> Iterator[None]:
     """One of three internet anchors is dead; the internet is not."""
     with store.rules("internet", chain("prerouting", to_hosts((ANCHORS[0],), "", "drop"), -300)):
@@ -221,7 +231,7 @@ def one_packet_in_fifty_lost(store: Store) -> Iterator[None]:
         yield
 
 
-@variant(ntp_time="stratum 2 offset 10")
+@variant(seen={"ntp time": "stratum 2 offset 10"})
 def clock_eight_seconds_behind(store: Store) -> Iterator[None]:
     """The till's clock is eight seconds behind: allowed."""
     with till_clock(store, -8 / 86400):
@@ -240,4 +250,3 @@ def _resolvers(store: Store, *servers: str) -> Iterator[None]:
         yield
     finally:
         store.write_resolver()
-

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.lab import gear
+from tests.lab import gear, terminal
 
 if TYPE_CHECKING:
     from tests.lab.faults import Fault
@@ -205,13 +205,23 @@ class Store:
     @contextlib.contextmanager
     def cable(self, room: str, port: str, **shape: float) -> Iterator[None]:
         """Put a bad cable between a bridge and one of its ports for a while; see wire.py for its properties."""
-        self.ip(room, f"link set {port} nomaster", "link add w0 type veth peer name w1")
-        self.sh(room, "for i in w0 w1; do ethtool -K $i tso off gso off gro off tx off rx off >/dev/null; done")
-        self.ip(room, "link set w0 up", "link set w1 master br0 up")
         words = [word for key, value in shape.items() for word in (f"--{key}", str(value))]
-        program = [sys.executable, "-I", "-S", str(HERE / "wire.py"), port, "w0", "--seed", str(next(self._seeds)), *words]
-        self.start("wire", self.in_room(room, *program), ready="carrying")
+        program = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(HERE / "wire.py"),
+            port,
+            "w0",
+            "--seed",
+            str(next(self._seeds)),
+            *words,
+        ]
+        self.ip(room, "link add w0 type veth peer name w1")
         try:
+            self.sh(room, "for i in w0 w1; do ethtool -K $i tso off gso off gro off tx off rx off >/dev/null; done")
+            self.ip(room, f"link set {port} nomaster", "link set w0 up", "link set w1 master br0 up")
+            self.start("wire", self.in_room(room, *program), ready="carrying")
             yield
         finally:
             self.stop("wire")
@@ -270,10 +280,17 @@ class Store:
         try:
             with fault.make(self):
                 self.write_config(*fault.changes)
+                self.sh("till", "ip neigh flush all; ip -6 neigh flush all")
                 yield
         finally:
             self.write_config()
+            self.await_link("till")
             self.forget()
+
+    def await_link(self, room: str) -> None:
+        """Wait until a room's cable carries again: the kernel takes up to a second to believe it."""
+        check_state = "grep -q up /sys/class/net/eth0/operstate"
+        self.sh(room, f"for i in $(seq 100); do ! {check_state} || exit 0; sleep 0.02; done")
 
     def forget(self) -> None:
         """Empty every cache that outlives a fault: neighbours, path MTUs, TCP metrics, connection tracking."""
@@ -304,7 +321,7 @@ class Store:
     def write_config(self, *changes: tuple[str, str]) -> None:
         """Write the till's configuration from the template; each change is (text, other text)."""
         text = string.Template((HERE / "till.toml").read_text()).substitute(
-            run=self.run, terminal=self.lan.host(TERMINAL), pos=self.pos_name, A_AUTH=A_AUTH, A_BATCH=A_BATCH
+            run=self.run, terminal=self.lan.host(TERMINAL), pos=self.pos_name
         )
         for old, new in changes:
             if old not in text:
@@ -332,8 +349,10 @@ class Store:
         self._lay_cables()
         in_parallel({self.ns(room): self._room(room) for room in NAMESPACES})
         self.dress_till()
+        terminal.start_port(self)
         self._open_till()
         gear.start_ups(self)
+        terminal.plug(self)
         self._start_servers()
         gear.start_upsd(self)
         self.start_pos()
@@ -481,12 +500,28 @@ E""",
             --dhcp-range={lan.host(100)},{lan.host(200)},1h --dhcp-leasefile={self.run}/leases"""
         self.start("dnsmasq", self.in_room("router", "dnsmasq", *words.split()), ready="started")
 
-    def start_pos(self) -> None:
-        """Start the fake POS software: a process with a name of its own."""
+    def start_pos(self, user: str = "root") -> None:
+        """Start the fake POS software: a process with a name of its own that holds the terminal's port."""
         program = self.run / self.pos_name
         if not program.exists():
             shutil.copy("/bin/sleep", program)
-        self.start("pos", self.in_room("till", str(program), "infinity"))
+        hold = f"[ ! -r /dev/{terminal.NODE} ] || exec 3<>/dev/{terminal.NODE}; exec {program} infinity"
+        as_user = [] if user == "root" else ["setpriv", "--reuid", user, "--regid", user, "--clear-groups"]
+        self.start("pos", self.in_room("till", *as_user, "sh", "-c", hold))
+        self.await_name("pos", self.pos_name)
+
+    def restart_pos(self) -> None:
+        """Start the POS software again, with the port as it is now."""
+        self.stop("pos", signal.SIGKILL)
+        self.start_pos()
+
+    def await_name(self, process: str, name: str) -> None:
+        """Wait until a started process has become the program it is to be."""
+        until = time.monotonic() + 10
+        while Path(f"/proc/{self.processes[process].pid}/comm").read_text().strip() != name:
+            if time.monotonic() > until:
+                raise LabError(f"{process} did not become {name}")
+            time.sleep(0.005)
 
 
 FORWARD = """
