@@ -109,7 +109,7 @@ def _takes(of: Any) -> str:
 
 
 def _sample(of: Any) -> Any:
-    core, metas = typed.peel(of)
+    core, metas = typed.peel(typed.first_of(of))
     title = next((meta.title for meta in metas if meta.title), "")
     choices = typed.choices_of(core)
     if choices:

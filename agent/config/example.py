@@ -27,7 +27,8 @@ HEAD = """\
 # posagent: every setting, at its default.
 #
 # This file is made from the code. As it stands it changes nothing: without any [probes.NAME] table, posagent looks at
-# what this PC has. A line that starts with "# " explains; remove the "#" of a setting to change it.
+# what this PC has. A line that starts with "# " explains; remove the "#" of a setting to change it. Where a setting has
+# no default, the value is an example.
 #
 # Durations are "500ms", "30s", "5m", "2h", "1d", or seconds. Secrets are never in this file: where one is wanted, write
 # { file = "/path" }, { env = "NAME" } or { credential = "NAME" } (systemd's LoadCredential).

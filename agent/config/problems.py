@@ -86,7 +86,7 @@ def _repeated(value: object) -> str:
 
 def suggestion(word: object, known: Iterable[str]) -> str:
     """`; did you mean "port"?` for a near miss, else nothing."""
-    if not isinstance(word, str):
+    if not isinstance(word, str) or not any(letter.isalpha() for letter in word):
         return ""
     from difflib import get_close_matches  # only somebody who made a typing mistake pays for it
 

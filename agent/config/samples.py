@@ -24,7 +24,12 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         "ca_file": "/etc/posagent/acquirer-ca.pem",
         "issuer": "DigiCert Inc",
     },
-    "http": {"ca_file": "/etc/posagent/acquirer-ca.pem", "issuer": "DigiCert Inc", "expect_body": "ok"},
+    "http": {
+        "expect_status": 200,
+        "expect_body": "ok",
+        "ca_file": "/etc/posagent/vendor-ca.pem",
+        "proxy": "http://192.0.2.3:3128",
+    },
     "temperature": {"warn": 80, "fail": 95},
     "process": {"match": "^/opt/pos/", "max_memory": "1GB", "listens": 8080},
     "version": {
@@ -46,7 +51,6 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         "patterns": ["^(?P<time>\\S+ \\S+) batch (?P<reference>\\d+) (?P<status>\\w+)"],
         "time_format": "%d/%m/%Y %H:%M:%S",
         "timezone": "Asia/Shanghai",
-        "deadline": "23:30",
         "max_age": Seconds(26 * 3600),
         "max_pending": 20,
         "max_pending_age": Seconds(2 * 3600),

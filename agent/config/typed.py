@@ -134,6 +134,12 @@ def words(of: Any) -> str:
     return _compound_words(core)
 
 
+def first_of(of: Any) -> Any:
+    """The first of several types that a setting takes."""
+    core, _ = peel(of)
+    return _members(core)[0] if _is_union(core) else of
+
+
 def choices_of(core: Any) -> list[str]:
     """The values of an enumeration or Literal; none for any other type."""
     if isinstance(core, type) and issubclass(core, enum.Enum):
@@ -190,9 +196,7 @@ def _single(value: Any, of: Any, path: Path, notes: Notes) -> Any:
     try:
         converted = msgspec.convert(value, of, dec_hook=decode)
     except (msgspec.ValidationError, OverflowError):
-        unquoted = core is str and isinstance(value, (bool, int, float))
-        hint = '; put it in "quotes"' if unquoted else suggestion(value, choices_of(core))
-        notes.expected(path, words(of), value, hint)
+        notes.expected(path, words(of), value, _hint(value, core, words(of)))
         return NO_VALUE
     fault = next(_faults(converted, metas), None)
     if fault is None:
@@ -202,6 +206,14 @@ def _single(value: Any, of: Any, path: Path, notes: Notes) -> Any:
     else:
         notes.expected(path, words(of), value)
     return NO_VALUE
+
+
+def _hint(value: Any, core: Any, expected: str) -> str:
+    choices = choices_of(core)
+    if isinstance(value, (bool, int, float)):
+        meant = str(value) in choices or (core is str and '"' not in expected)
+        return '; put it in "quotes"' if meant else ""
+    return suggestion(value, choices)
 
 
 def _faults(value: Any, metas: tuple[Meta, ...]) -> Iterator[str]:

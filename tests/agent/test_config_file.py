@@ -81,7 +81,9 @@ def test_a_pipe_or_device_never_blocks() -> None:
 
 
 def test_a_path_that_no_kernel_takes() -> None:
-    assert refused("a\0b")[0].startswith("a\0b: cannot be read: embedded null ")
+    [said] = refused("a\0b")
+    assert said.startswith("a\0b: cannot be read: ")
+    assert "embedded null" in said
     assert refused("x" * 300) == [f"{'x' * 300}: cannot be read: File name too long"]
 
 
