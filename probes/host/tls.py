@@ -93,18 +93,18 @@ def _shake(wrapped: ssl.SSLSocket, began: float) -> Handshake:
         outcome, detail = CLOSED, error.strerror or str(error)
     seconds = time.monotonic() - began
     chain = _chain(wrapped, "get_unverified_chain")
-    complete, wants = outcome == OK, _asked.pop(id(wrapped), False)
-    if outcome in (CLOSED, FAILED) and wants:
+    complete, wants = outcome == OK, _asked.pop(id(wrapped), None)
+    if outcome in (CLOSED, FAILED) and wants is not None:
         outcome = OK  # it wanted a certificate of ours and ended the talk without one: it lives, and it spoke TLS
     return Handshake(
         outcome=outcome,
         seconds=seconds,
         detail=scrub(detail),
-        version=wrapped.version() or "",
+        version=wrapped.version() or wants or "",
         verify_code=code,
         chain=chain,
         trusted=_chain(wrapped, "get_verified_chain") if outcome == OK else (),
-        wants_certificate=wants,
+        wants_certificate=wants is not None,
         complete=complete,
     )
 
@@ -134,7 +134,8 @@ def _chain(wrapped: ssl.SSLSocket, which: str) -> tuple[x509.Certificate, ...]:
 
 _lock = threading.Lock()
 _contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
-_asked: dict[int, bool] = {}
+_asked: dict[int, str] = {}
+"""By handshake: the protocol version in which the server asked for a certificate of ours."""
 
 
 def context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -189,7 +190,7 @@ def _has_roots(made: ssl.SSLContext) -> bool:
     return bool(made.cert_store_stats()["x509_ca"] or (directory and any(os.scandir(directory))))
 
 
-def _listen(talk: object, direction: str, _version: object, _content: object, message: object, _data: bytes) -> None:
+def _listen(talk: object, direction: str, version: object, _content: object, message: object, _data: bytes) -> None:
     """Note that a server asks for a certificate of ours; OpenSSL calls this for each message."""
     if direction == "read" and getattr(message, "name", "") == "CERTIFICATE_REQUEST":
-        _asked[id(talk)] = True
+        _asked[id(talk)] = getattr(version, "name", "").replace("_", ".")

@@ -225,6 +225,7 @@ def test_a_server_that_wants_our_certificate_is_reachable(host: Host, pki: Pki, 
     pki.root.configure_trust(context)
     seen, _ = look_at(host, talk.tls(context), pki)
     assert (seen.status, seen.reason) == (Status.OK, "ok")
+    assert seen.measurements["tls_version"] == newest.name.removeprefix("TLSv").replace("_", ".")
     assert "the server asks for a client certificate" in seen.evidence
     assert seen.memory["issuers"] == ["Acquirer Trust"]
 
