@@ -31,6 +31,7 @@ Memory = Mapping[str, Any]
 """What a kind wrote down at its last look: plain JSON values, handed back to `judge`. Empty at the first look."""
 
 EVIDENCE_BYTES = 512
+CENTURY_S = 3.2e9
 
 
 class Status(enum.StrEnum):
@@ -111,13 +112,13 @@ class Seconds(float):
     def parse(cls, value: object) -> Seconds:
         """Read a duration as written in TOML. Raises ValueError naming what was expected."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            number = float(value)
+            number = float(value) if abs(value) < CENTURY_S else CENTURY_S  # an int may be too large for a float
         else:
             found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", value) if isinstance(value, str) else None
             if found is None:
                 raise ValueError(cls.EXPECTED)
             number = float(found[1]) * cls.UNITS[found[2]]
-        if not 0 <= number < 3.2e9:  # a century; also refuses nan and inf
+        if not 0 <= number < CENTURY_S:  # also refuses nan and inf
             raise ValueError(cls.EXPECTED)
         return cls(number)
 
@@ -129,7 +130,7 @@ class Seconds(float):
         return f"{round(self * 1000)}ms" if self else "0s"
 
 
-HostName = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\s/]+$", title="a host name or address")]
+HostName = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\s/]+\Z", title="a host name or address")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 PathText = Annotated[str, Meta(min_length=1, max_length=4096, title="a path")]

@@ -169,7 +169,12 @@ def test_a_reader_that_stops_reading_causes_no_traceback(posagent, tmp_path: Pat
     config.write_text("".join(f'[probes.d{n}]\nkind = "disk"\n' for n in range(40)))
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     done = subprocess.run(
-        f"{POSAGENT} check --verbose --config {config} | head -1", shell=True, env=env, capture_output=True, text=True, timeout=30
+        f"{POSAGENT} check --verbose --config {config} | head -1",
+        shell=True,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
