@@ -22,17 +22,25 @@ HERE = Path(__file__).parent
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 PROGRAMS = {
     "arping": "iputils-arping",
+    "chronyd": "chrony",
     "dnsmasq": "dnsmasq-base",
     "ethtool": "ethtool",
     "gcc": "gcc",
     "ip": "iproute2",
+    "modinfo": "kmod",
     "nft": "nftables",
     "openssl": "openssl",
     "ping": "iputils-ping",
+    "rpm": "rpm",
+    "rpmbuild": "rpm",
+    "strace": "strace",
     "tc": "iproute2",
+    "umockdev-run": "umockdev",
     "unshare": "util-linux",
     "/lib/nut/dummy-ups": "nut-server",
     "/lib/nut/upsd": "nut-server",
+    "/lib/systemd/systemd-udevd": "udev",
+    "/usr/lib/nagios/plugins/check_dummy": "monitoring-plugins-basic",
 }
 
 
