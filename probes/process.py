@@ -33,9 +33,7 @@ UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "
 Size = Annotated[
     str, Meta(pattern=r"^[0-9]{1,12}(?:\.[0-9]{1,3})? ?(?:kB|MB|GB|KiB|MiB|GiB)$", title='a size such as "500MB"')
 ]
-Listening = Annotated[
-    str, Meta(pattern=r"^(?:\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$", title='a port or "address:port"')
-]
+Listening = Annotated[str, Meta(pattern=r"^(?:\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$", title='"address:port"')]
 
 
 class ProcessSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +97,7 @@ def problems(settings: ProcessSettings) -> Iterator[tuple[str, str]]:
         except ValueError:
             port = 0
         if not 1 <= port <= 65535:
-            yield "listens", 'expected a port or "address:port"'
+            yield "listens", 'expected 1..65535 or "address:port"'
 
 
 def read(settings: ProcessSettings, host: Host) -> Reading:

@@ -230,8 +230,8 @@ def test_our_own_listeners_are_seen_in_both_families(host: Host) -> None:
     ("settings", "expected"),
     [
         ({}, [("name", "expected name, match or both")]),
-        ({"name": "pos", "listens": "127.0.0.1:0"}, [("listens", 'expected a port or "address:port"')]),
-        ({"name": "pos", "listens": "1.2.3.400:80"}, [("listens", 'expected a port or "address:port"')]),
+        ({"name": "pos", "listens": "127.0.0.1:0"}, [("listens", 'expected 1..65535 or "address:port"')]),
+        ({"name": "pos", "listens": "1.2.3.400:80"}, [("listens", 'expected 1..65535 or "address:port"')]),
         ({"name": "pos", "listens": "[::1]:8080"}, []),
         ({"match": "pos", "listens": 8080}, []),
     ],
