@@ -1,4 +1,4 @@
-"""The lab by hand: `python -m tests.lab list|up|on FAULT|off FAULT|exec [ROOM] COMMAND…|check […]|down` (as root)."""
+"""The lab by hand: `python -m tests.lab list|up|on FAULT|off FAULT|exec [ROOM] COMMAND…|down` (as root)."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def execute(words: list[str]) -> None:
     room, *command = words if words[0] in NAMESPACES else ["till", *words]
     store = Store(owner=shown["owner"])
     environment = {**os.environ, "POSAGENT_CONFIG": str(store.config)}
-    if room == "till" and (store.run / "till.env").exists():
-        environment |= json.loads((store.run / "till.env").read_text())
+    if room == "till":
+        environment |= store.till_env
     line = store.in_room(room, *(command or ["bash"]))
-    os.execvpe(line[0], line, environment)  # noqa: S606  this is what the command is for
+    os.execvpe(line[0], line, environment)
 
 
 def show_list() -> None:

@@ -36,6 +36,8 @@ PROGRAMS = {
     "strace": "strace",
     "tc": "iproute2",
     "umockdev-run": "umockdev",
+    "pgrep": "procps",
+    "setpriv": "util-linux",
     "unshare": "util-linux",
     "/lib/nut/dummy-ups": "nut-server",
     "/lib/nut/upsd": "nut-server",

@@ -14,7 +14,6 @@ Names carry the number of the process that owns the store. What a dead owner lef
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
 import ipaddress
 import itertools
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 RUN = Path("/run/posagent-lab")
 NAMESPACES = ("till", "terminal", "squatter", "switch", "router", "line", "mile", "internet")
-PR_SET_PDEATHSIG = 1
+WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+"""Nothing outlives the owner of the store, however it ends."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ HOSTS = {
 PAYMENT_PORTS = {"443": "tls", "8443": "tls", "9000": "tcp"}
 STREAMS = {
     **dict.fromkeys((A_AUTH, A_BATCH, B_AUTH, B_BATCH), PAYMENT_PORTS),
-    **dict.fromkeys(ANCHORS, {"443": "tls", "53": "tcp"}),
+    **{name: {"443": "tls", "53": "tcp"} for name in ANCHORS},
     PORTAL: {"80": "http"},
     TMS: {"80": "http", "443": "https"},
     RESOLVER: {"53": "tcp"},
@@ -100,11 +100,6 @@ def address(name: str, version: int = 4) -> str:
     """Return the address of a host of the internet."""
     number = HOSTS[name]
     return f"203.0.113.{number}" if version == 4 else f"2001:db8:ff::{number:x}"
-
-
-def die_with_parent() -> None:
-    """Be killed when the owner of the store is, however it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class LabError(RuntimeError):
@@ -119,7 +114,6 @@ class Store:
         self.owner = owner or os.getpid()
         self.run = RUN / str(self.owner)
         self.lan = Lan()
-        self.till_env: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[str]] = {}
         self._tables = itertools.count(1)
         self._seeds = itertools.count(1)
@@ -152,6 +146,16 @@ class Store:
     def config(self) -> Path:
         """The till's own configuration."""
         return self.run / "till.toml"
+
+    @property
+    def till_env(self) -> dict[str, str]:
+        """What every program of the till finds in its environment; a wrong clock lives here."""
+        file = self.run / "till.env"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    @till_env.setter
+    def till_env(self, environment: Mapping[str, str]) -> None:
+        (self.run / "till.env").write_text(json.dumps(dict(environment)))
 
     @property
     def anchor(self) -> int:
@@ -251,7 +255,7 @@ class Store:
         log = self.run / f"{name}.log"
         with log.open("w") as sink:
             self.processes[name] = made = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, text=True, preexec_fn=die_with_parent
+                [*WITH_PARENT, *command], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, text=True
             )
         until = time.monotonic() + 10
         while ready and ready not in log.read_text():
