@@ -9,8 +9,8 @@ What PCI DSS 3.3-3.5 ask of a reader of free text, as far as a pattern can know:
   and so are fields 2, 14, 35, 45, 52 and 55 of ISO 8583 and the tags 5A, 57, 5F20 and 5F24 of EMV;
 - times, versions, addresses, UUIDs and numbers no issuer has (from 0, from 1, from a year 20xx) stay as they are.
 
-In doubt a number is masked: about one 16-digit number in twenty is lost, so take trace and reference numbers from
-structured fields. Every pattern is linear in the length of the text.
+In doubt a number is masked: about one random 16-digit number in fourteen is lost, so take trace and reference numbers
+from structured fields. Every pattern is linear in the length of the text.
 """
 
 from __future__ import annotations
