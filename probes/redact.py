@@ -35,6 +35,7 @@ _EXPIRY = rf"(?:{_MONTH}(?:[/-]|%2F)?{_YEAR}|{_YEAR}(?:[/-]|%2F)?{_MONTH})(?!\d)
 _CHAIN = re.compile(rf"(?P<chain>\d(?:{_SEPARATOR}{{0,2}}\d){{12,}})(?P<unit> ?bytes\b)?")
 _ENDLESS = re.compile(rf"\d{{{ENDLESS},}}")
 _UUID = re.compile(rf"\b{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\b")
+_JSON_KEY, _JSON_NEXT = re.compile(r'"\s{0,4}:\s{0,4}\Z'), re.compile(r"\s*[,}\]]")
 _PARTS = re.compile(rf"\d+|(?:{_SEPARATOR})+")
 _COUNTER = re.compile(
     r"\b(?:[rt]x|in|out|read|written|sent|received|free|used|total)[_ ]?bytes[\"']?\s*[:=]?\s*\Z", re.I
@@ -171,7 +172,14 @@ def _without_cards(found: re.Match[str]) -> str:
     if found["unit"] or _is_something_else(found.string, found.start(), found.end("chain")):
         return found[0]
     parts = _PARTS.findall(chain)
-    return "".join(_masked_chain(parts[::2], [*parts[1::2], ""])) + (found["unit"] or "")
+    masked = "".join(_masked_chain(parts[::2], [*parts[1::2], ""]))
+    return found[0] if masked == chain else _as_json(found.string, found.start(), masked, found.end())
+
+
+def _as_json(text: str, start: int, masked: str, end: int) -> str:
+    """A bare number of a JSON object becomes a text, so that the document can still be read."""
+    is_bare = _JSON_KEY.search(text[max(0, start - 8) : start]) and _JSON_NEXT.match(text[end : end + 8] + "}")
+    return f'"{masked}"' if is_bare else masked
 
 
 def _is_something_else(text: str, start: int, end: int) -> bool:
@@ -274,9 +282,10 @@ def _without_value(found: re.Match[str]) -> str:
     name = found.lastgroup or ""
     value = found[name]
     kept = 4 if name == "pan" else 0
-    hidden = re.sub(r"\w", MASK, value[: len(value) - kept])
+    masked = re.sub(r"\w", MASK, value[: len(value) - kept]) + value[len(value) - kept :]
     start = found.start(name) - found.start()
-    return found[0][:start] + hidden + value[len(value) - kept :] + found[0][start + len(value) :]
+    masked = _as_json(found.string, found.start(name), masked, found.end(name))
+    return found[0][:start] + masked + found[0][start + len(value) :]
 
 
 def _without_expiry(found: re.Match[str]) -> str:

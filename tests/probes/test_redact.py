@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import tomllib
@@ -52,6 +53,21 @@ def test_what_is_no_card_data_stays_as_it_is(text: str) -> None:
 )
 def test_what_is_left_can_still_be_read(dirty: str, clean: str) -> None:
     assert scrub(dirty) == clean
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"pan": 4111111111111111, "amount": 12.5, "cvv":123}',
+        '{"pan":4111111111111111}',
+        '[{"n" : 5555555555554444\n}]',
+        '{"cvv": 123\n, "exp":1227}',
+    ],
+)
+def test_a_json_document_can_still_be_read(document: str) -> None:
+    clean = json.loads(scrub(document))
+    assert "4111111" not in str(clean)
+    assert "5555" not in str(clean)
 
 
 @pytest.mark.parametrize(
