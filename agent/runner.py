@@ -21,7 +21,7 @@ import msgspec
 
 from probes import registry
 from probes.host import Host
-from probes.model import CannotAnswer, Denied, Measurement, Memory, Observation, OutOfTime, Probe, Status
+from probes.model import CannotAnswer, Denied, Measurement, Memory, Observation, OutOfTime, Probe
 from probes.redact import scrub
 
 AT_ONCE = 128
@@ -175,6 +175,6 @@ class _Run:
             yield Look(probe, _unanswered(OutOfTime(text), probe), began.wall, now - began.at)
 
 
-def is_trouble(status: Status) -> bool:
-    """Whether a technician should see this even when only failures are asked for."""
-    return status in (Status.WARN, Status.FAIL, Status.UNKNOWN)
+def not_awaited(probe: Probe, cause: str) -> Look:
+    """The look of a probe that nobody waited for, because `cause` explains already what it would see."""
+    return Look(probe, _unanswered(OutOfTime(f"not waited for: {cause}"), probe), time.time(), 0.0)

@@ -76,6 +76,22 @@ class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = None
 
 
+class AdviceSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people are told about a fault: texts and contacts of your own."""
+
+    file: Annotated[
+        Annotated[
+            str, Meta(pattern=r"^/", max_length=4096, title='an absolute path such as "/etc/posagent/advice.toml"')
+        ]
+        | None,
+        Meta(
+            description="a file with your own texts and contacts for some causes; docs/advice.md says how it is "
+            "written; default: posagent's own texts",
+            examples=["/etc/posagent/advice.toml"],
+        ),
+    ] = None
+
+
 class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -91,6 +107,7 @@ class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             examples=[{"isp": "10000", "acquirer": "95516"}],
         ),
     ] = {}
+    advice: AdviceSettings = AdviceSettings()
     schedule: Schedule = Schedule()
     report: ReportSettings = ReportSettings()
     probes: Annotated[

@@ -11,7 +11,8 @@ LIMIT = 1 << 20
 
 def read_text(path: Path, limit: int = LIMIT) -> str:
     """The first `limit` bytes as text, bad UTF-8 replaced, card data masked. Raises OSError."""
-    return scrub(read_bytes(path, limit).decode("utf-8", "replace"))
+    read = read_bytes(path, limit)
+    return scrub(read.decode("utf-8", "replace"), cut=len(read) == limit)
 
 
 def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
