@@ -14,11 +14,11 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.lab.faults import FAULTS
-from tests.lab.healthy import VARIANTS
+from tests.lab.faults import FAULTS, Fault
+from tests.lab.healthy import VARIANTS, Variant
 from tests.lab.store import NAMESPACES, RUN, Store, remove_leftovers
 
-EVERYTHING = {**FAULTS, **VARIANTS}
+EVERYTHING: dict[str, Fault | Variant] = {**FAULTS, **VARIANTS}
 SOCKET = RUN / "hand.sock"
 
 
@@ -99,9 +99,7 @@ def execute(words: list[str]) -> None:
     shown = json.loads(ask("show"))
     room, *command = words if words[0] in NAMESPACES else ["till", *words]
     store = Store(owner=shown["owner"])
-    environment = {**os.environ, "POSAGENT_CONFIG": str(store.config)}
-    if room == "till":
-        environment |= store.till_env
+    environment = {**os.environ, **(store.till_env if room == "till" else {})}
     line = store.in_room(room, *(command or ["bash"]))
     os.execvpe(line[0], line, environment)
 

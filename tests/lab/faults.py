@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tests.lab.store import (
     A_BATCH,
     B_AUTH,
     B_BATCH,
+    HERE,
     NOBODY,
     RESOLVER,
     ROUTER,
@@ -216,7 +218,7 @@ def no_address(store: Store) -> Iterator[None]:
 )
 def address_conflict(store: Store) -> Iterator[None]:
     """Another device on the LAN took the till's address."""
-    shout = ["arping", "-q", "-U", "-I", "eth0", "-w", "600", store.lan.host(TILL)]
+    shout = [sys.executable, "-I", "-S", str(HERE / "squatter.py"), "eth0", store.lan.host(TILL)]
     believes = f"ip neigh | grep -q {SQUATTER_MAC} && exit 0; ping -c1 -W1 {store.lan.host(TILL)} >/dev/null || true"
     try:
         store.ip("squatter", f"addr add {store.lan.with_mask(TILL)} dev eth0")

@@ -62,7 +62,7 @@ class Plan:
             def by_name(tls: ssl.SSLObject | ssl.SSLSocket, asked: str, _context: ssl.SSLContext) -> None:
                 tls.context = self._contexts.get(f"{sni_prefix}{asked}", chosen)
 
-            chosen.sni_callback = by_name  # type: ignore[assignment]
+            chosen.sni_callback = by_name
         return chosen
 
 

@@ -148,10 +148,19 @@ class Store:
         return self.run / "till.toml"
 
     @property
+    def state(self) -> Path:
+        """What posagent remembers of this till."""
+        return self.run / "state"
+
+    @property
     def till_env(self) -> dict[str, str]:
-        """What every program of the till finds in its environment; a wrong clock lives here."""
+        """What every program of the till finds in its environment: a memory of its own, and perhaps a wrong clock."""
         file = self.run / "till.env"
-        return dict(json.loads(file.read_text())) if file.exists() else {}
+        return {
+            "STATE_DIRECTORY": str(self.state),
+            "POSAGENT_CONFIG": str(self.config),
+            **(json.loads(file.read_text()) if file.exists() else {}),
+        }
 
     @till_env.setter
     def till_env(self, environment: Mapping[str, str]) -> None:
@@ -280,16 +289,23 @@ class Store:
 
     @contextlib.contextmanager
     def fault(self, fault: Fault | Variant) -> Iterator[None]:
-        """Have a fault (or a healthy variant) for a while; afterwards nothing remembers it."""
+        """Have a fault (or a healthy variant) for a while; nothing remembers what was before, or afterwards this one."""
         try:
+            self.forget_state()
             with fault.make(self):
                 self.write_config(*fault.changes)
                 self.sh("till", "ip neigh flush all; ip -6 neigh flush all")
                 yield
         finally:
             self.write_config()
+            self.forget_state()
             self.await_link("till")
             self.forget()
+
+    def forget_state(self) -> None:
+        """Let posagent forget everything about this till, so that no case colours the next one."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        self.state.mkdir()
 
     def await_link(self, room: str) -> None:
         """Wait until a room's cable carries again: the kernel takes up to a second to believe it."""
@@ -361,6 +377,7 @@ class Store:
         gear.start_upsd(self)
         self.start_pos()
         self._open_books()
+        self.forget_state()
         self.write_config()
         gear.await_ups(self)
 

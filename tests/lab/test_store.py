@@ -30,7 +30,16 @@ from tests.lab.store import (
 )
 
 LOOK = Path(__file__).with_name("look.py")
-ALIASES = {"a": A_AUTH, "a2": A_BATCH, "b": B_AUTH, "anchor": ANCHORS[0], "portal": PORTAL, "tms": TMS, "time": TIME}
+ALIASES = {
+    "a": A_AUTH,
+    "a2": A_BATCH,
+    "b": B_AUTH,
+    "anchor": ANCHORS[0],
+    "anchor2": ANCHORS[1],
+    "portal": PORTAL,
+    "tms": TMS,
+    "time": TIME,
+}
 LOCAL = {"gw": ROUTER, "till": TILL, "terminal": TERMINAL, "nobody": NOBODY}
 HEALTHY = {
     "carrier": "1",

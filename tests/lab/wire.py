@@ -55,7 +55,7 @@ class Line:
         if self.shape.rate:
             now = self.free_at = max(now, self.free_at) + size * 8 / self.shape.rate
         wobble = self.chance.uniform(-1, 1) * self.shape.jitter
-        return now + max(0.0, self.shape.delay + wobble) / 1000
+        return float(now + max(0.0, self.shape.delay + wobble) / 1000)
 
 
 def carry(near: str, far: str, shape: argparse.Namespace) -> None:
