@@ -16,14 +16,20 @@ POSAGENT = Path(sys.executable).with_name("posagent")
 
 
 @pytest.fixture
-def posagent(tmp_path: Path):
-    """Run the installed command with a state directory and configuration of its own."""
+def posagent_env(tmp_path: Path) -> dict[str, str]:
+    """An environment with a state directory and a configuration of its own."""
     config = tmp_path / "config.toml"
     config.write_text('[site]\nstore = "0042"\n[probes.disk]\nkind = "disk"\nmin_free = 0\nmin_inodes = 0\n')
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    return env | {"POSAGENT_CONFIG": str(config), "LANG": "C.UTF-8"}
+
+
+@pytest.fixture
+def posagent(posagent_env: dict[str, str]):
+    """Run the installed command in that environment."""
 
     def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        full = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
-        full |= {"POSAGENT_CONFIG": str(config), "LANG": "C.UTF-8"} | env
+        full = posagent_env | env
         return subprocess.run([POSAGENT, *words], env=full, capture_output=True, text=True, timeout=30, check=False)
 
     return run
@@ -178,3 +184,19 @@ def test_a_reader_that_stops_reading_causes_no_traceback(posagent, tmp_path: Pat
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["check", "check --json", "status", "kinds", "config show", "--version", "check -h"])
+def test_a_full_disk_or_a_closed_output_is_no_traceback(posagent_env, words: str) -> None:
+    for output, code in ((">/dev/full", {74}), (">&-", {0, 3}), ("<&- >&- 2>&-", {0, 3})):
+        line = f"exec {POSAGENT} {words} {output}"
+        done = subprocess.run(
+            ["sh", "-c", line], env=posagent_env, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert "Traceback" not in done.stderr, line
+        assert "Exception ignored" not in done.stderr, line
+        if words == "status":
+            assert done.returncode == 3, "there is no report yet"
+        else:
+            assert done.returncode in code, line
+            assert ("cannot print the answer: No space left on device" in done.stderr) == (code == {74})
