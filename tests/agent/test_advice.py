@@ -391,9 +391,7 @@ def test_the_configuration_names_the_file_by_an_absolute_path(tmp_path: Path) ->
 
 
 KEYS = st.sampled_from(["title", "explanation", "cashier", "technician", "warnings", "works", "contact", "zzz"])
-WORDS = st.text(st.characters(codec="utf-8"), max_size=20) | st.sampled_from(
-    ["{", "}", "{subject}", "{{x}}", "{subject"]
-)
+WORDS = st.text('{}subject: !银行\n\t\x1b"\\', max_size=12) | st.sampled_from(["{subject}", "{{x}}", "{subject"])
 VALUES = WORDS | st.lists(WORDS, max_size=4) | st.integers() | st.booleans()
 
 
