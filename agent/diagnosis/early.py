@@ -14,10 +14,17 @@ CONCLUSIVE = frozenset(
 )
 """With one of these nothing beyond this PC can be reached: whoever is still waiting waits in vain."""
 
+ROUTER_S = 1.0
 
-def enough(looks: Sequence[Look], awaited: Sequence[Probe]) -> str | None:
-    """The cause that already explains every probe still awaited, None while one of them may change the picture."""
-    if not awaited or any(probe.kind not in NETWORK or probe.kind == "gateway" for probe in awaited):
+
+def enough(looks: Sequence[Look], awaited: Sequence[Probe], elapsed: float) -> str | None:
+    """The cause that already explains every probe still awaited, None while one of them may change the picture.
+
+    A router that answers says so in well under a second; one still awaited after `elapsed` seconds is no way around.
+    """
+    if not awaited or any(probe.kind not in NETWORK for probe in awaited):
+        return None
+    if elapsed < ROUTER_S and any(probe.kind == "gateway" for probe in awaited):
         return None
     links = [found for found in looks if found.probe.kind in ("interface", "gateway")]
     if not any(found.observation.status is Status.FAIL for found in links):
@@ -26,4 +33,4 @@ def enough(looks: Sequence[Look], awaited: Sequence[Probe]) -> str | None:
     if any(found.observation.status is Status.OK for found in alive):
         return None
     diagnoses = explain(looks, {}).diagnoses
-    return diagnoses[0].cause if diagnoses and diagnoses[0].cause in CONCLUSIVE else None
+    return next((found.cause for found in diagnoses if found.cause in CONCLUSIVE), None)

@@ -14,10 +14,8 @@ def interface(scene: Scene) -> Iterator[Diagnosis]:
     for found in scene.bad(
         "interface.off", "interface.absent", "interface.no_carrier", "interface.no_address", "interface.self_assigned"
     ):
-        cause = _interface_cause(found)
-        way_out = scene.good("gateway") or scene.answered_beyond()
-        leads = not way_out and not _other_interface(scene, found)
-        yield scene.diagnose(cause, [found], scene.silent() if leads else ())
+        leads = not scene.answered_beyond() and not _way_around(scene, found)
+        yield scene.diagnose(_interface_cause(found), [found], scene.silent() if leads else ())
 
 
 def route(scene: Scene) -> Iterator[Diagnosis]:
@@ -82,8 +80,9 @@ def _interface_cause(found: Look) -> str:
     return "lan.no_address" if reason in ("no_address", "self_assigned") else "lan.interface_off"
 
 
-def _other_interface(scene: Scene, broken: Look) -> bool:
-    return any(found.probe.name != broken.probe.name for found in scene.good("interface"))
+def _way_around(scene: Scene, broken: Look) -> bool:
+    """Another interface leads to a router that answers."""
+    return any(fact(found, "interface") not in (None, fact(broken, "name")) for found in scene.good("gateway"))
 
 
 def _not_local(scene: Scene) -> Test:

@@ -32,13 +32,13 @@ def power(scene: Scene) -> Iterator[Diagnosis]:
 
 def terminal(scene: Scene) -> Iterator[Diagnosis]:
     """The terminal's device, its driver, its port. A device that is gone takes its port along."""
+    no_driver = scene.bad("usb.no_driver")
+    if no_driver:
+        yield scene.diagnose("terminal.driver_missing", no_driver, scene.bad("serial.absent", "serial.not_held"))
     gone = scene.bad("usb.absent", "serial.absent")
     if gone:
         rest = scene.bad("usb.reconnecting", "serial.not_held", "serial.line_down")
         yield scene.diagnose("terminal.unplugged", gone, rest)
-    no_driver = scene.bad("usb.no_driver")
-    if no_driver:
-        yield scene.diagnose("terminal.driver_missing", no_driver, scene.bad("serial.absent"))
     dark = scene.bad("serial.line_down")
     if dark:
         yield scene.diagnose("terminal.unplugged", dark, confidence="likely", alternatives=("terminal.cable_poor",))

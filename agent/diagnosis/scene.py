@@ -139,8 +139,8 @@ def is_trouble(found: Look) -> bool:
 
 def is_half(found: Look) -> bool:
     """One address family works and the other does not."""
-    facts = found.observation.measurements
-    return "ok" in (facts.get("ipv4"), facts.get("ipv6")) and found.observation.status is Status.WARN
+    outcomes = {fact(found, "ipv4"), fact(found, "ipv6")} - {None, "no_route"}
+    return found.observation.reason.startswith("port.") and "ok" in outcomes and len(outcomes) > 1
 
 
 def fact(found: Look, name: str) -> Any:
@@ -151,6 +151,15 @@ def fact(found: Look, name: str) -> Any:
 def host_of(found: Look) -> str:
     """The host that a network probe is about."""
     return str(fact(found, "host") or getattr(found.probe.settings, "host", None) or found.probe.target)
+
+
+def owner_of(host: str) -> str:
+    """Who runs a host, as far as its name tells: the last two labels, three under a country's com, co, org …"""
+    labels = host.rstrip(".").split(".")
+    if ":" in host or labels[-1].isdigit():
+        return host
+    short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3:] if short else labels[-2:])
 
 
 def _is(found: Look, reasons: Iterable[str]) -> bool:

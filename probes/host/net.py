@@ -25,6 +25,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Table = list[tuple[Network, "Route"]]
 UP, LOOPBACK, POINT_TO_POINT, NO_ARP = 0x1, 0x8, 0x10, 0x80  # /sys/class/net/*/flags, if.h
 RTF_UP, RTF_REJECT = 0x1, 0x200
+PRIVATE = tuple(
+    ipaddress.ip_network(each)
+    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+)
 _NAME = re.compile(r"[^/\s]{1,15}")
 _ERRORS = ("rx_errors", "tx_errors")
 _PACKETS = ("rx_packets", "tx_packets")
@@ -336,7 +340,7 @@ def _private(address: str) -> bool:
         bare = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return bare.is_private
+    return any(bare.version == each.version and bare in each for each in PRIVATE)
 
 
 def _text(host: Host, path: str) -> str:
