@@ -17,13 +17,18 @@ SERVICE_CONFIG = "/etc/posagent/config.toml"
 
 
 def load(named: str | None) -> Config:
-    """The configuration, every problem with it on stderr, one a line. Exit code 78."""
+    """The configuration, every problem with it or with its file of advice on stderr, one a line. Exit code 78."""
     from pathlib import Path
 
     from agent import config
 
     try:
-        return config.load(Path(named) if named else None)
+        found = config.load(Path(named) if named else None)
+        if found.advice.file:
+            from agent import advice
+
+            advice.site_of(found)
+        return found
     except config.ConfigError as error:
         raise Complaint(str(error), CONFIGURATION) from None
 

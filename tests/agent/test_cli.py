@@ -100,6 +100,19 @@ def test_usage_errors_exit_64_and_say_what_to_type(posagent, words: list[str], m
     assert done.stdout == ""
 
 
+def test_mistakes_in_the_file_of_advice_are_configuration_errors(posagent, tmp_path: Path) -> None:
+    own = tmp_path / "advice.toml"
+    own.write_text('[en."lan.router_dwon"]\ntitle = "x"\n[en."lan.poor"]\ncashier = []\n')
+    file = tmp_path / "wrong.toml"
+    file.write_text(f'[advice]\nfile = "{own}"\n')
+    done = posagent("config", "check", "--config", str(file))
+    assert done.returncode == 78
+    assert done.stderr.splitlines() == [
+        f'{own}: en."lan.router_dwon": unknown cause; did you mean "lan.router_down"?',
+        f'{own}: en."lan.poor".cashier: expected at least 1 in the list, got 0',
+    ]
+
+
 def test_configuration_errors_exit_78_one_line_each(posagent, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('[probes.disk]\nkind = "disk"\nmin_fre = 5\nmin_inodes = 200\n')
