@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agent import homes
+
 MIGRATIONS = (
     """
     CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -30,12 +32,11 @@ class StoreError(Exception):
 
 
 def directory(env: Mapping[str, str] = os.environ) -> Path:
-    """Where state lives: $STATE_DIRECTORY (systemd), else $XDG_STATE_HOME/posagent, else ~/.local/state/posagent."""
-    if env.get("STATE_DIRECTORY"):
-        return Path(env["STATE_DIRECTORY"].split(":")[0])
-    if env.get("XDG_STATE_HOME"):
-        return Path(env["XDG_STATE_HOME"]) / "posagent"
-    return Path(env.get("HOME") or "/nonexistent") / ".local/state/posagent"
+    """Where state lives. Raises StoreError where this user has no place for it."""
+    found = homes.state(env)
+    if found is None:
+        raise StoreError("cannot keep state: this user has no home directory; set $XDG_STATE_HOME or $STATE_DIRECTORY")
+    return Path(found)
 
 
 class Store:

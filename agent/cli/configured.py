@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 
+from agent import homes
 from agent.cli import CONFIGURATION, Complaint
 
 TYPE_CHECKING = False  # typing takes 3 ms to import
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 SERVICE_REPORT = "/var/lib/posagent/health.json"
 SERVICE_CONFIG = "/etc/posagent/config.toml"
+LIMIT = 16 << 20
 
 
 def load(named: str | None) -> Config:
@@ -48,28 +51,56 @@ def report_path(named: str | None, env: Mapping[str, str] = os.environ) -> str:
 
     Plain text and not a Path: `posagent status` has no time to import pathlib.
     """
-    configured = _path_in(named or env.get("POSAGENT_CONFIG") or SERVICE_CONFIG)
+    configured = _path_in(_text(named, env))
     if configured:
         return configured
-    if env.get("STATE_DIRECTORY"):
-        return env["STATE_DIRECTORY"].split(":")[0] + "/health.json"
-    if os.access(SERVICE_REPORT, os.F_OK):
+    if not env.get("STATE_DIRECTORY") and os.access(SERVICE_REPORT, os.F_OK):
         return SERVICE_REPORT
-    return (env.get("XDG_STATE_HOME") or f"{env.get('HOME', '')}/.local/state") + "/posagent/health.json"
+    state = homes.state(env)
+    if state is None:
+        raise Complaint(
+            "posagent: cannot find the report: this user has no home directory; set report.path or $XDG_STATE_HOME", 3
+        )
+    return state + "/health.json"
 
 
-def _path_in(source: str) -> str | None:
+def configured_language(named: str | None, env: Mapping[str, str] = os.environ) -> str:
+    """The configuration's `language`, found without reading all of the file as TOML; "auto" where it has none."""
+    for line in _text(named, env).splitlines():
+        key, _equals, value = line.partition("=")
+        if key.strip() == "language":
+            return value.partition("#")[0].strip().strip("\"'")
+        if key.lstrip().startswith("["):
+            break
+    return "auto"
+
+
+def read_file(path: str) -> bytes:
+    """A regular file's bytes; nothing else is waited for. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as file:  # noqa: PTH123 -- a number
+        if os.fstat(handle).st_mode & 0o170000 != 0o100000:  # S_ISREG, without the import
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+        return file.read(LIMIT)
+
+
+def _text(named: str | None, env: Mapping[str, str]) -> str:
+    wanted = named or env.get("POSAGENT_CONFIG")
     try:
-        with open(source, encoding="utf-8-sig") as file:  # noqa: PTH123 -- see report_path
-            text = file.read()
-    except (OSError, UnicodeDecodeError):
-        return None
-    if "[report]" not in text and "report." not in text:
+        return read_file(wanted or SERVICE_CONFIG).decode("utf-8-sig", "replace")
+    except OSError as error:
+        if wanted:
+            raise Complaint(f"{wanted}: cannot be read: {error.strerror}", CONFIGURATION) from None
+        return ""
+
+
+def _path_in(text: str) -> str | None:
+    if "report" not in text:
         return None  # spare the reader the import
     import tomllib
 
     try:
         path = tomllib.loads(text).get("report", {}).get("path")
-    except (tomllib.TOMLDecodeError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return path if isinstance(path, str) else None

@@ -8,11 +8,14 @@ import time
 from types import SimpleNamespace
 
 from agent.cli import Complaint
-from agent.cli.configured import report_path, speaks
+from agent.cli.configured import configured_language, read_file, report_path, speaks
 
 TYPE_CHECKING = False  # typing takes 3 ms to import
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 
 EXIT_CODE = {"ready": 0, "at_risk": 1, "down": 2}
@@ -25,29 +28,34 @@ PLAIN = SimpleNamespace(config=None, json=False, lang=None, failures_only=False,
 def run(arguments: Any) -> int:
     """Print the saved report; a stale one exits 3 (unknown), whatever it says."""
     path = report_path(arguments.config)
-    text = _read(path)
-    data = _parse(path, text)
-    stale = time.time() - _moment(data["valid_until"])
+    content = _read(path)
     if arguments.json:
-        sys.stdout.write(text)
+        data, _shown = _understood(path, content, lambda _data: None)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
     else:
-        from agent import screen
-
-        language = speaks(arguments.lang or "auto")
-        page = screen.page(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
-        screen.print_plain(page)
-        age = time.time() - _moment(data["generated_at"])
-        print()  # noqa: T201 -- the answer itself
-        print(screen.paint(*_age(age, stale, language), screen.wants_colour()))  # noqa: T201 -- the answer itself
-    return 3 if stale > 0 else EXIT_CODE.get(data["verdict"]["payments"], 3)
+        language = speaks(arguments.lang or configured_language(arguments.config))
+        data, text = _understood(path, content, lambda data: _page(data, arguments, language))
+        print(text)  # noqa: T201 -- the answer itself
+    stale = _seconds_since(data["valid_until"]) > 0
+    return 3 if stale else EXIT_CODE.get(data["verdict"]["payments"], 3)
 
 
-def _age(age: float, stale: float, language: Any) -> tuple[str, str]:
+def _page(data: dict[str, Any], arguments: Any, language: Any) -> str:
+    from agent import screen
+
+    page = screen.page(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
+    colour = screen.wants_colour()
+    return "\n".join([*screen.lines(page, colour=colour), "", screen.paint(*_age(data, language), colour)])
+
+
+def _age(data: dict[str, Any], language: Any) -> tuple[str, str]:
     from agent import texts
 
+    stale = _seconds_since(data["valid_until"])
     if stale > 0:
         return texts.phrase("last.stale", language, ago=_length(stale)), "fail"
-    return texts.phrase("last.age", language, ago=_length(age)), ""
+    return texts.phrase("last.age", language, ago=_length(_seconds_since(data["generated_at"]))), ""
 
 
 def _length(seconds: float) -> str:
@@ -57,27 +65,31 @@ def _length(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s"
 
 
-def _moment(stamp: str) -> float:
+def _seconds_since(stamp: str) -> float:
     from datetime import datetime
 
-    return datetime.fromisoformat(stamp).timestamp()
+    return time.time() - datetime.fromisoformat(stamp).timestamp()
 
 
-def _read(path: str) -> str:
+def _read(path: str) -> bytes:
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 -- importing pathlib takes longer than this command may
-            return file.read()
+        return read_file(path)
     except OSError as error:
-        raise Complaint(
-            f"posagent: cannot read {path}: {error.strerror}; start the daemon, or run `posagent check` to look now",
-            3,
-        ) from None
+        next_step = "start the daemon, or run `posagent check` to look now"
+        if isinstance(error, PermissionError):
+            next_step = "ask for membership of the file's group, or run `posagent check` to look now"
+        raise Complaint(f"posagent: cannot read {path}: {error.strerror}; {next_step}", 3) from None
 
 
-def _parse(path: str, text: str) -> dict[str, Any]:
+def _understood(path: str, content: bytes, say: Callable[[dict[str, Any]], T]) -> tuple[dict[str, Any], T]:
+    """The report, and what `say` makes of it; a file that is none is said to be none, in whatever way it is not."""
     try:
-        data: dict[str, Any] = json.loads(text)
-        _ = data["verdict"]["payments"], data["probes"], _moment(data["valid_until"]), _moment(data["generated_at"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise Complaint(f"posagent: cannot read {path}: it is no posagent report ({error})", 3) from None
-    return data
+        data: dict[str, Any] = json.loads(content)
+        _ = data["verdict"]["payments"].isalpha(), data["probes"]
+        _ = _seconds_since(data["valid_until"]), _seconds_since(data["generated_at"])
+        return data, say(data)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise Complaint(
+            f"posagent: cannot read {path}: it is no posagent report ({cause}); run `posagent check` to look now", 3
+        ) from None
