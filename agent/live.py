@@ -69,6 +69,16 @@ def draw(page: Page) -> None:
     console = Console(highlight=False)
     console.print(Padding(Text(page.headline), (0, 1), style=STYLES.get(page.payments, "")))
     console.print(Padding(Text(page.settlement), (0, 1)))
+    for fault in page.faults:
+        console.print()
+        console.print(Padding(Text.assemble((fault.title, "bold red"), f"  [{fault.code}]"), (0, 1)))
+        steps = Table(box=None, show_header=False, padding=(0, 1), expand=False)
+        steps.add_column(no_wrap=True, style="bold")
+        steps.add_column(overflow="fold")
+        for section in fault.sections:
+            for at, item in enumerate(section.items):
+                steps.add_row("" if at else section.title, Text(item))
+        console.print(Padding(steps, (0, 1)))
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", max_width=34)

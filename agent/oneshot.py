@@ -1,4 +1,4 @@
-"""How does a technician's one look go? All probes at once, weighed, remembered, rendered."""
+"""How does a technician's one look go? All probes at once, doubted, weighed, explained, remembered, rendered."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent import report, runner, store, verdict
+from agent.advice import site_of
+from agent.diagnosis import explain
+from agent.diagnosis.early import enough
+from agent.diagnosis.scene import DEGRADED, NETWORK, is_trouble
+from agent.places import places
 from agent.report import Report
 from agent.runner import Look
-from probes.model import Probe
+from probes.model import Probe, Status
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -17,6 +22,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[Sequence[Look], Sequence[Probe]], None]
 """Called after each answer with what is known and what is still awaited."""
+
+QUICK_S = 1.2
+"""A trouble told sooner than this rests on one packet and is looked at again; a time-out has tried for seconds."""
+FLEETING = ("usb", "interface")
 
 
 def check(
@@ -28,11 +37,13 @@ def check(
 ) -> Report:
     """Look once at `probes` and return the report. `timeout` (seconds) bounds the whole run. Keeps memory if it can."""
     started_at, problems = time.time(), list[str]()
+    ends = time.monotonic() + timeout if timeout is not None else None
     state = _open(problems)
     looks = _look(probes, state.memories() if state else {}, timeout, progress)
-    seq = _keep(state, looks, problems)
+    looks = _doubt(looks, ends)
+    explained = explain(looks, places(looks))
     about = report.Circumstances(
-        seq=seq,
+        seq=_keep(state, looks, problems),
         mode="check",
         started_at=started_at,
         problems=problems,
@@ -40,24 +51,55 @@ def check(
         store=config.site.store,
         terminal=config.site.terminal,
         tags=config.site.tags,
+        contacts={str(party): contact for party, contact in config.contacts.items()},
+        site_advice=site_of(config),
         language=language,
         **report.circumstances_of_this_machine(),
     )
-    return report.render(looks, verdict.decide(looks), about)
+    return report.render(looks, verdict.decide(looks, explained.harmless), about, explained)
 
 
 def _look(
     probes: Sequence[Probe], memories: Mapping[str, Any], timeout: float | None, progress: Progress
 ) -> list[Look]:
+    """Everything at once, until all have answered or the rest cannot change what is known."""
     looks: list[Look] = []
     awaited = {probe.name: probe for probe in probes}
+    began = time.monotonic()
     answers = runner.look_at_all(probes, memories, timeout)
     progress(looks, list(awaited.values()))  # draws, and so imports, while the probes already wait for the network
     for found in answers:
         looks.append(found)
         awaited.pop(found.probe.name, None)
         progress(looks, list(awaited.values()))
+        cause = enough(looks, list(awaited.values()), time.monotonic() - began)
+        if cause:
+            return looks + [runner.not_awaited(probe, cause) for probe in awaited.values()]
     return looks
+
+
+def _doubt(looks: Sequence[Look], ends: float | None) -> list[Look]:
+    """Trouble that was told at once is looked at once more: a resolver's hiccup or a lost packet is no cause.
+
+    So is what may come and go between two looks: a terminal with a loose plug was perhaps just there.
+    """
+    doubtful = [f for f in looks if is_trouble(f) and f.probe.kind in NETWORK and f.duration < QUICK_S]
+    poor = any(is_trouble(found) and found.observation.reason in DEGRADED for found in looks)
+    fleeting = (*FLEETING, "gateway") if poor else FLEETING  # does the loss begin at the router already?
+    doubtful += [found for found in looks if found.probe.kind in fleeting and found not in doubtful]
+    left = None if ends is None else ends - time.monotonic()
+    if not doubtful or (left is not None and left < QUICK_S):
+        return list(looks)
+    memories = {found.probe.name: found.observation.memory for found in doubtful}
+    again = {f.probe.name: f for f in runner.look_at_all([found.probe for found in doubtful], memories, left)}
+    return [_together(found, again.get(found.probe.name)) for found in looks]
+
+
+def _together(first: Look, second: Look | None) -> Look:
+    """The second look, unless it could not look."""
+    if second is None or second.observation.status is Status.UNKNOWN:
+        return first
+    return second
 
 
 def _open(problems: list[str]) -> store.Store | None:

@@ -5,6 +5,7 @@ The field order below is the order in the file. Fields are public API: they are 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import tempfile
@@ -18,6 +19,9 @@ import msgspec
 from msgspec import Meta
 
 from agent import __version__, texts
+from agent.advice import Advice, SiteAdvice, advice
+from agent.diagnosis import Diagnosis, Explanation
+from agent.diagnosis.scene import owner_of
 from agent.runner import Look
 from agent.verdict import Finding, Word, in_order, watches_payment
 from probes.model import Impact, Measurement, Probe, Status
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from agent.texts import Language
 
 SCHEMA = "posagent.report/1"
+NOTHING_EXPLAINED = Explanation()
 Time = Annotated[
     str,
     Meta(
@@ -94,7 +99,10 @@ class DiagnosisPart(Part, frozen=True, kw_only=True):
     confidence: Literal["certain", "likely", "possible"]
     title: str
     explanation: str
-    steps: list[str]
+    steps: Annotated[list[str], Meta(description="for the person at the counter")]
+    technician_steps: list[str]
+    warnings: list[str]
+    still_works: list[str]
     contact: str | None
     explains: list[str]
     evidence: list[EvidencePart]
@@ -175,11 +183,15 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     terminal: str = ""
     host: str = ""
     tags: Mapping[str, str] = {}
+    contacts: Mapping[str, str] = {}
+    site_advice: SiteAdvice | None = None
     language: Language = "en"
 
 
-def render(looks: Sequence[Look], finding: Finding, about: Circumstances) -> Report:
-    """The report of one round of looks. Pure."""
+def render(
+    looks: Sequence[Look], finding: Finding, about: Circumstances, explained: Explanation = NOTHING_EXPLAINED
+) -> Report:
+    """The report of one round of looks. Pure but for the texts it reads."""
     valid_for = max([60.0, *(2 * float(found.probe.interval) for found in looks)])
     return Report(
         schema="posagent.report/1",
@@ -199,23 +211,31 @@ def render(looks: Sequence[Look], finding: Finding, about: Circumstances) -> Rep
         verdict=VerdictPart(
             payments=finding.payments,
             settlement=finding.settlement,
-            headline=headline(finding, about.language),
+            headline=headline(finding, explained, about),
             since=stamp(about.now),
         ),
-        diagnosis=[],
-        probes=[_probe(found, about.language) for found in in_order(looks)],
+        diagnosis=[_diagnosis(each, looks, about) for each in explained.diagnoses],
+        probes=[_probe(found, explained, about.language) for found in in_order(looks)],
         incidents=[],
         not_checked=not_checked([found.probe for found in looks], about.language),
     )
 
 
-def headline(finding: Finding, language: Language) -> str:
+def headline(finding: Finding, explained: Explanation, about: Circumstances) -> str:
     """One line: the verdict and, where something is wrong, the first broken link."""
-    verdict = texts.phrase(f"verdict.{finding.payments}", language)
+    verdict = texts.phrase(f"verdict.{finding.payments}", about.language)
     if finding.decided_by is None:
-        return texts.phrase("verdict.unproven", language) if finding.payments is Word.UNKNOWN else verdict
-    what = f"{finding.decided_by.probe.label}: {summary(finding.decided_by, language)}"
-    return texts.phrase("verdict.because", language, verdict=verdict, what=what)
+        unproven = finding.payments is Word.UNKNOWN
+        return texts.phrase("verdict.unproven", about.language) if unproven else verdict
+    what = f"{finding.decided_by.probe.label}: {summary(finding.decided_by, about.language)}"
+    if explained.diagnoses and explained.diagnoses[0].cause != "unclassified":
+        what = advice_on(explained.diagnoses[0], about).title
+    return texts.phrase("verdict.because", about.language, verdict=verdict, what=what)
+
+
+def advice_on(diagnosis: Diagnosis, about: Circumstances) -> Advice:
+    """The texts for one diagnosis, the site's own first."""
+    return advice(diagnosis.cause, about.language, {"subject": ", ".join(diagnosis.subjects)}, about.site_advice)
 
 
 def summary(found: Look, language: Language) -> str:
@@ -293,7 +313,45 @@ def circumstances_of_this_machine(root: Path = Path("/")) -> dict[str, Any]:
     return {"boot_id": boot_id, "host": socket.gethostname(), "now": time.time()}
 
 
-def _probe(found: Look, language: Language) -> ProbePart:
+def _diagnosis(diagnosis: Diagnosis, looks: Sequence[Look], about: Circumstances) -> DiagnosisPart:
+    said = {found.probe.name: summary(found, about.language) for found in looks}
+    text = advice_on(diagnosis, about)
+    ruled_out = {each.cause: each for each in reversed(diagnosis.ruled_out)}.values()  # one reason for each will do
+    contact = text.contact or about.contacts.get(diagnosis.party)
+    return DiagnosisPart(
+        cause=diagnosis.cause,
+        party=diagnosis.party,
+        category=diagnosis.category,
+        confidence=diagnosis.confidence,
+        title=text.title,
+        explanation=text.explanation,
+        steps=list(text.cashier),
+        technician_steps=list(text.technician),
+        warnings=list(text.warnings),
+        still_works=list(text.works),
+        contact=contact,
+        explains=list(diagnosis.explains),
+        evidence=[EvidencePart(probe=c.probe, reason=c.reason, detail=said[c.probe]) for c in diagnosis.evidence],
+        ruled_out=[RuledOutPart(cause=each.cause, because=f"{each.probe}: {said[each.probe]}") for each in ruled_out],
+        alternatives=list(diagnosis.alternatives),
+        fingerprint=fingerprint(diagnosis, contact, about.store),
+    )
+
+
+def fingerprint(diagnosis: Diagnosis, contact: str | None, store: str) -> str:
+    """Equal on two tills that suffer the same fault, so that a centre can fold their reports into one.
+
+    A fault of a host is told by who runs the host, one of the provider by whom the site calls about it, one of the
+    store by the store.
+    """
+    if diagnosis.party in ("acquirer", "vendor"):
+        where = " ".join(sorted({owner_of(target.rpartition(":")[0] or target) for target in diagnosis.subjects}))
+    else:
+        where = contact or "" if diagnosis.party == "isp" else store
+    return hashlib.sha256(f"{diagnosis.cause}\0{where}".encode()).hexdigest()[:16]
+
+
+def _probe(found: Look, explained: Explanation, language: Language) -> ProbePart:
     probe, seen = found.probe, found.observation
     return ProbePart(
         name=probe.name,
@@ -310,9 +368,15 @@ def _probe(found: Look, language: Language) -> ProbePart:
         duration_ms=round(found.duration * 1000, 1),
         measurements=_finite(seen.measurements),
         evidence=list(seen.evidence),
-        explained_by=None,
+        explained_by=explained.of(probe.name) or _in_vain(found),
         next_check_at=None,
     )
+
+
+def _in_vain(found: Look) -> str | None:
+    """The cause for whose sake nobody waited for this probe."""
+    cause = found.observation.measurements.get("explained_by")
+    return cause if isinstance(cause, str) else None
 
 
 def _finite(measurements: Mapping[str, Measurement]) -> dict[str, Measurement]:

@@ -177,4 +177,6 @@ class _Run:
 
 def not_awaited(probe: Probe, cause: str) -> Look:
     """The look of a probe that nobody waited for, because `cause` explains already what it would see."""
-    return Look(probe, _unanswered(OutOfTime(f"not waited for: {cause}"), probe), time.time(), 0.0)
+    seen = _unanswered(OutOfTime(f"not waited for, {cause} explains it"), probe)
+    seen.measurements["explained_by"] = cause
+    return Look(probe, seen, time.time(), 0.0)

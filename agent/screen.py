@@ -10,7 +10,7 @@ import os
 import sys
 import unicodedata
 from collections import namedtuple
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from agent import texts
 
@@ -30,14 +30,17 @@ Row = namedtuple("Row", "status word name text below")
 """One line of the table: a status, its word, a name, a sentence, and what `--verbose` adds below it."""
 Section = namedtuple("Section", "title items")
 """A titled list below the table."""
-Page = namedtuple("Page", "headline payments settlement rows sections")
+Fault = namedtuple("Fault", "title code sections")
+"""One diagnosis: its title, its cause and confidence, and what is said about it."""
+Page = namedtuple("Page", "headline payments settlement faults rows sections")
 """Everything a person is shown about one report."""
 
 
 def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, failures_only: bool = False) -> Page:
     """Arrange a report for reading."""
     verdict = data["verdict"]
-    rows = [_row(probe, language, verbose) for probe in data["probes"]]
+    probes = data["probes"] if verbose else _folded(data["probes"])
+    rows = [_row(probe, language, verbose) for probe in probes]
     below = [("check.problems", data["agent"]["problems"])]
     if not failures_only:
         below.append(("check.not_checked", data["not_checked"]))
@@ -45,6 +48,7 @@ def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, 
         headline=verdict["headline"],
         payments=verdict["payments"],
         settlement=texts.phrase(f"settlement.{verdict['settlement']}", language),
+        faults=[_fault(each, language, verbose or not at) for at, each in enumerate(data["diagnosis"])],
         rows=[row for row in rows if not failures_only or row.status in TROUBLE],
         sections=[Section(texts.phrase(title, language), items) for title, items in below if items],
     )
@@ -60,6 +64,12 @@ def lines(what: Page, *, colour: bool = False) -> Iterator[str]:
     """The page as lines of text."""
     yield paint(what.headline, what.payments, colour)
     yield what.settlement
+    for fault in what.faults:
+        yield ""
+        yield f"{paint(fault.title, 'fail', colour)}  [{fault.code}]"
+        for section in fault.sections:
+            yield f"  {section.title}"
+            yield from (f"    - {item}" for item in section.items)
     if what.rows:
         yield ""
         words = max(cells(row.word) for row in what.rows)
@@ -96,8 +106,53 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - cells(text))
 
 
+def _fault(diagnosis: Mapping[str, Any], language: Language, whole: bool) -> Fault:
+    """What is said about one fault; of those that come second only what is broken, why, and whom to call."""
+    ruled_out = [texts.phrase("diagnosis.ruled_out_item", language, **each) for each in diagnosis["ruled_out"]]
+    said = [
+        ("why", [diagnosis["explanation"]]),
+        ("because", [f"{each['probe']}: {each['detail']}" for each in diagnosis["evidence"]]),
+        ("ruled_out", ruled_out if whole else ()),
+        ("alternatives", diagnosis["alternatives"]),
+        ("now", diagnosis["steps"] if whole else ()),
+        ("technician", diagnosis["technician_steps"] if whole else ()),
+        ("careful", diagnosis["warnings"]),
+        ("works", diagnosis["still_works"] if whole else ()),
+        ("call", [_call(diagnosis, language)]),
+    ]
+    confidence = texts.phrase(f"confidence.{diagnosis['confidence']}", language)
+    sections = [Section(texts.phrase(f"diagnosis.{name}", language), items) for name, items in said if items]
+    return Fault(diagnosis["title"], f"{diagnosis['cause']}, {confidence}", sections)
+
+
+def _call(diagnosis: Mapping[str, Any], language: Language) -> str:
+    party = texts.phrase(f"party.{diagnosis['party']}", language)
+    if diagnosis["contact"]:
+        return texts.phrase("diagnosis.call_item", language, party=party, contact=diagnosis["contact"])
+    return texts.phrase("diagnosis.no_contact", language, party=party, code=diagnosis["party"])
+
+
+def _folded(probes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What a fault explains is told once, by its first probe; the others are named in its row."""
+    first: dict[str, dict[str, Any]] = {}
+    shown: list[Mapping[str, Any]] = []
+    for probe in probes:
+        cause = probe["explained_by"]
+        if cause in first:
+            first[cause]["folded"].append(probe["label"] or probe["name"])
+        elif cause:
+            first[cause] = {**probe, "folded": []}
+            shown.append(first[cause])
+        else:
+            shown.append(probe)
+    return shown
+
+
 def _row(probe: Mapping[str, Any], language: Language, verbose: bool) -> Row:
     below: list[str] = []
+    if probe.get("folded"):
+        names = probe["folded"]
+        below.append(texts.phrase("check.folded", language, count=len(names), cause=probe["explained_by"], names=names))
     if verbose:
         below.append(f"{probe['kind']} {probe['target']} · {probe['reason']} · {probe['duration_ms']:.0f} ms")
         facts = ", ".join(f"{key}={value}" for key, value in probe["measurements"].items())

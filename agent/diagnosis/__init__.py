@@ -78,14 +78,14 @@ def _harmless(scene: Scene) -> Iterator[tuple[str, str]]:
             yield found.probe.name, proof[0].probe.name
 
 
-def _weight(diagnosis: Diagnosis, looks: Mapping[str, Look]) -> tuple[int, int, str, tuple[str, ...]]:
+def _weight(diagnosis: Diagnosis, looks: Mapping[str, Look]) -> tuple[int, int, tuple[str, ...], tuple[str, ...]]:
     explained = [looks[name] for name in diagnosis.explains]
     stops = any(look.probe.impact is Impact.STOP and look.observation.status is Status.FAIL for look in explained)
     matters = any(look.probe.impact is not Impact.NONE for look in explained)
     return (
         0 if stops else 1 if matters else 2,
         list(CAUSES).index(diagnosis.cause),
-        diagnosis.subject,
+        diagnosis.subjects,
         diagnosis.explains,
     )
 

@@ -45,7 +45,7 @@ def certificates(scene: Scene) -> Iterator[Diagnosis]:
         expired = [found for found in of_owner if found.observation.reason in ("tls.expired", "tls.expiring")]
         cause = "acquirer.certificate_expired" if expired else "acquirer.certificate_invalid"
         against = [("clock.wrong", found) for found in _other_good(scene, owner)[:2]]
-        yield scene.diagnose(cause, of_owner, subject=_named(of_owner), against=against)
+        yield scene.diagnose(cause, of_owner, subjects=_targets(of_owner), against=against)
 
 
 def services(scene: Scene) -> Iterator[Diagnosis]:
@@ -56,7 +56,7 @@ def services(scene: Scene) -> Iterator[Diagnosis]:
         yield scene.diagnose(
             "service.error" if spoke else "service.unreachable",
             here,
-            subject=_named(here),
+            subjects=_targets(here),
             confidence="certain" if spoke else "likely",
             alternatives=() if spoke else ("firewall.port_blocked",),
         )
@@ -70,7 +70,7 @@ def payment_hosts(scene: Scene) -> Iterator[Diagnosis]:
             yield scene.diagnose(
                 "firewall.port_blocked",
                 rejected,
-                subject=_named(rejected),
+                subjects=_targets(rejected),
                 confidence="likely",
                 alternatives=("acquirer.unreachable",),
                 against=_others(scene, owner),
@@ -90,7 +90,7 @@ def _no_answer(scene: Scene, owner: str) -> Iterator[Diagnosis]:
         yield scene.diagnose(
             "firewall.port_blocked",
             filtered,
-            subject=_named(filtered),
+            subjects=_targets(filtered),
             confidence="likely",
             alternatives=("acquirer.unreachable",),
             against=[
@@ -103,7 +103,7 @@ def _no_answer(scene: Scene, owner: str) -> Iterator[Diagnosis]:
             "acquirer.unreachable",
             dead,
             scene.bad("ping.", where=_of(owner)),
-            subject=_named(dead),
+            subjects=_targets(dead),
             confidence="likely",
             alternatives=("firewall.port_blocked",),
             against=against,
@@ -122,7 +122,7 @@ def _refused(scene: Scene, owner: str) -> Iterator[Diagnosis]:
             yield scene.diagnose(
                 cause,
                 some,
-                subject=_named(some),
+                subjects=_targets(some),
                 confidence="possible",
                 alternatives=(other,),
                 against=_others(scene, owner),
@@ -138,7 +138,7 @@ def _ill(scene: Scene, owner: str) -> Iterator[Diagnosis]:
         yield scene.diagnose(
             "acquirer.silent",
             stalled,
-            subject=_named(stalled),
+            subjects=_targets(stalled),
             confidence="likely",
             alternatives=unsure,
             against=against,
@@ -148,7 +148,7 @@ def _ill(scene: Scene, owner: str) -> Iterator[Diagnosis]:
         yield scene.diagnose(
             "acquirer.refusing",
             off,
-            subject=_named(off),
+            subjects=_targets(off),
             confidence="likely",
             alternatives=("firewall.port_blocked",),
             against=against,
@@ -166,7 +166,7 @@ def _foreign(scene: Scene, shown: list[Look]) -> Diagnosis:
     return scene.diagnose(
         "acquirer.certificate_invalid",
         shown,
-        subject=_named(shown),
+        subjects=_targets(shown),
         confidence="likely",
         alternatives=("firewall.tls_inspection",),
         against=[("clock.wrong", found) for found in verified[:2]],
@@ -187,8 +187,8 @@ def _owners(looks: Iterable[Look]) -> list[str]:
     return sorted({owner_of(host_of(found)) for found in looks})
 
 
-def _named(looks: Iterable[Look]) -> str:
-    return ", ".join(sorted({found.probe.target for found in looks}))
+def _targets(looks: Iterable[Look]) -> tuple[str, ...]:
+    return tuple(sorted({found.probe.target for found in looks}))
 
 
 def _of(owner: str) -> Test:

@@ -94,7 +94,7 @@ class Against(NamedTuple):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One fault: its first broken link, and all that hangs from it. `subject` is what outside thing is concerned."""
+    """One fault: its first broken link, and all that hangs from it. `subjects` are the outside targets concerned."""
 
     cause: str
     explains: tuple[str, ...]
@@ -102,7 +102,7 @@ class Diagnosis:
     confidence: Confidence = "certain"
     alternatives: tuple[str, ...] = ()
     ruled_out: tuple[Against, ...] = ()
-    subject: str = ""
+    subjects: tuple[str, ...] = ()
 
     @property
     def party(self) -> Party:

@@ -83,7 +83,7 @@ def software(scene: Scene) -> Iterator[Diagnosis]:
         (("version.restart_pending",), "software.restart_pending"),
     ):
         for found in scene.bad(*reasons):
-            yield scene.diagnose(cause, [found], subject=found.probe.target)
+            yield scene.diagnose(cause, [found], subjects=(found.probe.target,))
 
 
 def settlement(scene: Scene) -> Iterator[Diagnosis]:

@@ -112,7 +112,7 @@ class Scene:
         confidence: Confidence = "certain",
         alternatives: tuple[str, ...] = (),
         against: Iterable[tuple[str, Look]] = (),
-        subject: str = "",
+        subjects: tuple[str, ...] = (),
     ) -> Diagnosis:
         """A diagnosis; what it explains is taken off the table."""
         clues = list(proof)
@@ -125,7 +125,7 @@ class Scene:
             confidence=confidence,
             alternatives=alternatives,
             ruled_out=tuple(Against(name, f.probe.name, f.observation.reason) for name, f in against if name != cause),
-            subject=subject,
+            subjects=subjects,
         )
 
 

@@ -17,11 +17,13 @@ def data(**probe: object) -> dict:
         "duration_ms": 12.3,
         "measurements": {"loss_percent": 100},
         "evidence": ["ARP: INCOMPLETE"],
+        "explained_by": None,
     }
     well = row | {"name": "磁盘", "label": "磁盘", "status": "ok", "summary": "/：剩余 5 GB"}
     return {
         "verdict": {"payments": "down", "settlement": "unknown", "headline": "DOWN: gateway"},
         "probes": [row | probe, well],
+        "diagnosis": [],
         "agent": {"problems": []},
         "not_checked": ["payment hosts: none"],
     }

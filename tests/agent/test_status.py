@@ -40,8 +40,12 @@ def status(tmp_path: Path, *words: str, config: str = "", **env: str) -> subproc
         b"[]",
         b"[" * 100_000,
         json.dumps(WHEN | {"verdict": {"payments": "ready"}, "probes": []}).encode(),
-        json.dumps(WHEN | {"verdict": VERDICT, "probes": 5, "agent": {"problems": []}, "not_checked": []}).encode(),
-        json.dumps(WHEN | {"verdict": VERDICT, "probes": [7], "agent": {"problems": []}, "not_checked": []}).encode(),
+        json.dumps(
+            WHEN | {"verdict": VERDICT, "probes": 5, "agent": {"problems": []}, "diagnosis": [], "not_checked": []}
+        ).encode(),
+        json.dumps(
+            WHEN | {"verdict": VERDICT, "probes": [7], "agent": {"problems": []}, "diagnosis": [], "not_checked": []}
+        ).encode(),
         json.dumps(WHEN | {"verdict": {"payments": []}, "probes": []}).encode(),
         json.dumps({"verdict": VERDICT, "probes": [], "generated_at": "soon", "valid_until": "later"}).encode(),
     ],
