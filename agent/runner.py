@@ -7,6 +7,7 @@ one that raises anything is `unknown`, and nothing with card data in it becomes 
 from __future__ import annotations
 
 import contextlib
+import json
 import queue
 import threading
 import time
@@ -29,6 +30,8 @@ AT_ONCE = 128
 GRACE_S = 0.15
 """How long past its deadline a probe may take to say so itself before it is given up."""
 NOTHING: Memory = {}
+TOO_LARGE = 2**63
+"""From here on a number is told as text: a reader of JSON would round it or refuse it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def look(probe: Probe, memory: Memory, ends: float) -> Look:
     """Look once, in this thread. `ends` is the monotonic instant by which the probe must have answered."""
     checked_at, began = time.time(), time.monotonic()
     observation = _observe(probe, memory, ends)
-    return Look(probe, _clean(observation), checked_at, time.monotonic() - began)
+    return Look(probe, observation, checked_at, time.monotonic() - began)
 
 
 def look_at_all(
@@ -64,18 +67,19 @@ def _observe(probe: Probe, memory: Memory, ends: float) -> Observation:
     try:
         kind = registry.find(probe.kind)
         reading = kind.read(probe.settings, Host(ends=ends))
-        return kind.judge(probe.settings, reading, memory)
+        return _clean(kind.judge(probe.settings, reading, memory))
     except CannotAnswer as error:
-        return _unanswered(error, probe)
+        cause = error
     except PermissionError as error:
-        return _unanswered(Denied(f"{error.strerror}: {error.filename or probe.target}"), probe)
+        cause = Denied(f"{error.strerror}: {error.filename or probe.target}" if error.strerror else str(error))
     except TimeoutError as error:
-        return _unanswered(OutOfTime(str(error) or "timed out"), probe)
-    except Exception as error:  # noqa: BLE001 -- a probe of a third party may raise anything; none may stop the others
-        return _unanswered(_crash(error), probe)
+        cause = OutOfTime(str(error) or "timed out")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a third party's may raise anything; none stops the others
+        cause = _crash(error)
+    return _clean(_unanswered(cause, probe))
 
 
-def _crash(error: Exception) -> CannotAnswer:
+def _crash(error: BaseException) -> CannotAnswer:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return CannotAnswer(f"{type(error).__name__}: {error}{where}")
@@ -88,21 +92,33 @@ def _unanswered(error: CannotAnswer, probe: Probe) -> Observation:
 
 
 def _clean(observation: Observation) -> Observation:
-    """The last gate against card data, for kinds that did not scrub what they read."""
+    """The last gate: against card data that a kind did not scrub, and against what no report could hold.
+
+    Raises TypeError or ValueError for what only looks like an observation.
+    """
+    seen = msgspec.convert(msgspec.to_builtins(observation), Observation)
+    json.dumps(seen.memory)
     return msgspec.structs.replace(
-        observation,
-        measurements={key: _clean_value(value) for key, value in observation.measurements.items()},
-        evidence=tuple(scrub(line) for line in observation.evidence),
-        detail=scrub(observation.detail),
+        seen,
+        measurements={_text(key): _clean_value(value) for key, value in seen.measurements.items()},
+        evidence=tuple(_text(line) for line in seen.evidence),
+        detail=_text(seen.detail),
     )
 
 
 def _clean_value(value: Measurement) -> Measurement:
     if isinstance(value, str):
-        return scrub(value)
+        return _text(value)
     if isinstance(value, list):
-        return [scrub(str(item)) for item in value]
+        return [_text(item) for item in value]
+    if isinstance(value, int) and abs(value) >= TOO_LARGE:
+        return _text(str(value))
     return value
+
+
+def _text(text: str) -> str:
+    """Without card data, and with the bytes of a strange file name that are no letters replaced: JSON takes none."""
+    return scrub(text.encode("utf-8", "replace").decode())
 
 
 class _Started(NamedTuple):
@@ -124,6 +140,8 @@ class _Run:
         self.left_behind: set[str] = set()
         self.done: queue.SimpleQueue[Look] = queue.SimpleQueue()
         self.owed = {probe.name: probe for probe in probes}
+        self.workers = 0
+        self.refusal = ""
 
     def start(self) -> None:
         """Set everybody to work; the caller may do other things before it asks for answers."""
@@ -139,9 +157,24 @@ class _Run:
                     yield found
                 continue
             yield from self._overdue()
+            if not self.workers:
+                yield from self._unstarted()
 
     def _hire(self) -> None:
-        threading.Thread(target=self._work, name="posagent-probe", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="posagent-probe", daemon=True).start()
+        except RuntimeError as error:  # a limit on processes: whoever is at work goes on alone
+            self.refusal = str(error)
+        else:
+            self.workers += 1
+
+    def _unstarted(self) -> Iterator[Look]:
+        """Those that nobody is left to look at, because the system refuses a thread."""
+        while self.waiting:
+            probe = self.waiting.popleft()
+            if self.owed.pop(probe.name, None):
+                cause = CannotAnswer(f"cannot start the look: {self.refusal}; is this user's process limit reached?")
+                yield Look(probe, _unanswered(cause, probe), time.time(), 0.0)
 
     def _work(self) -> None:
         while True:
@@ -171,6 +204,7 @@ class _Run:
             if name in self.started:
                 text = "it hangs and was left behind"
                 self.left_behind.add(name)
+                self.workers -= 1
                 self._hire()
             yield Look(probe, _unanswered(OutOfTime(text), probe), began.wall, now - began.at)
 

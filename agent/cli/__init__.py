@@ -42,8 +42,8 @@ def run(words: list[str]) -> int:
         failed = "print the answer" if error.filename is None else f"use {error.filename}"
         print(f"posagent: cannot {failed}: {error.strerror or error}", file=sys.stderr)  # noqa: T201 -- see above
         return OUTPUT
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stopped:  # Ctrl-C, or the number of another signal that ends us
+        return 128 + (stopped.args[0] if stopped.args else 2)
 
 
 def _open_what_was_closed() -> None:

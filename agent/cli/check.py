@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,20 +26,36 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, print, and say the verdict as the exit code."""
     from agent import oneshot, report
     from agent.discovery import probes_to_check
+    from probes.host import command
 
+    _stop_on_signals()
     timeout = _seconds(arguments.timeout)
     config = load(arguments.config)
     language = speaks(arguments.lang or config.language)
     probes = _selected(probes_to_check(config), arguments.names, arguments.kind)
-    if arguments.json:
-        found = oneshot.check(config, probes, language, timeout)
-        sys.stdout.buffer.write(report.encode(found))
-        sys.stdout.flush()
-    else:
-        found = _shown(arguments, config, probes, language, timeout)
+    try:
+        if arguments.json:
+            found = oneshot.check(config, probes, language, timeout)
+            sys.stdout.buffer.write(report.encode(found))
+            sys.stdout.flush()
+        else:
+            found = _shown(arguments, config, probes, language, timeout)
+    finally:
+        command.stop_all()  # after Ctrl-C too, nothing that a probe started may run on
     if arguments.write:
         _write(config, found)
     return EXIT_CODE[found.verdict.payments]
+
+
+def _stop_on_signals() -> None:
+    """A terminal that is closed and a `kill` end a look like Ctrl-C: the cursor is put back, children are killed."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` wants us to go on
+            signal.signal(number, stop)
 
 
 def _shown(

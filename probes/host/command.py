@@ -37,6 +37,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
 _CHUNK = 64 * 1024
+_running: set[_Run] = set()
+"""Started and not yet buried: their process numbers cannot have been given to anybody else."""
 
 # vfork would hold the whole interpreter still while exec waits for a dead file server; this is the documented switch.
 setattr(subprocess, "_USE_VFORK", False)  # noqa: B010 - the name is absent from the type stubs
@@ -81,6 +83,12 @@ def run(
     )
 
 
+def stop_all() -> None:
+    """Kill what is still running: whoever started it is about to leave. Safe from any thread."""
+    for child in list(_running):
+        child.kill()
+
+
 class _Run:
     """One child process, from its start until nothing of it is left."""
 
@@ -97,6 +105,7 @@ class _Run:
         except BaseException:
             self.selector.close()
             raise
+        _running.add(self)
         self.exit_handle = _exit_handle(self.process.pid)
 
     def outcome(self) -> Outcome:
@@ -174,9 +183,7 @@ class _Run:
 
     def _stop(self) -> None:
         """Kill the group, close the pipes, bury the dead."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            # Not permitted: what remains became another user (sudo), and will find its pipes closed.
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill()
         self.selector.close()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
@@ -185,7 +192,14 @@ class _Run:
             os.close(self.exit_handle)
         # A program in the hands of a dead driver cannot die yet: whoever asked has left this thread by then, and this
         # thread keeps a second copy from being started.
+        _running.discard(self)
         self.process.wait()
+
+    def kill(self) -> None:
+        """Kill the whole group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            # Not permitted: what remains became another user (sudo), and will find its pipes closed.
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _text(self, name: str) -> str:
         kept = self.heard[name]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -190,6 +192,7 @@ def test_a_reader_that_stops_reading_causes_no_traceback(posagent, tmp_path: Pat
     done = subprocess.run(
         f"{POSAGENT} check --verbose --config {config} | head -1",
         shell=True,
+        check=False,
         env=env,
         capture_output=True,
         text=True,
@@ -213,3 +216,26 @@ def test_a_full_disk_or_a_closed_output_is_no_traceback(posagent_env, words: str
         else:
             assert done.returncode in code, line
             assert ("cannot print the answer: No space left on device" in done.stderr) == (code == {74})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_stops_a_look_leaves_no_child_of_a_plugin_behind(posagent_env, tmp_path: Path, number: int) -> None:
+    plugin = tmp_path / "hung"
+    plugin.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {tmp_path}/child\nwait\n")
+    plugin.chmod(0o755)
+    config = Path(posagent_env["POSAGENT_CONFIG"])
+    config.write_text(f'[probes.hung]\nkind = "plugin"\ncommand = ["{plugin}"]\ntimeout = "60s"\n')
+    running = subprocess.Popen(
+        [POSAGENT, "check"], env=posagent_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child = tmp_path / "child"
+    ends = time.monotonic() + 20
+    while not (child.exists() and child.read_text().strip()) and time.monotonic() < ends:
+        time.sleep(0.02)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=10)
+    assert (running.returncode, out, err) == (128 + number, "", "")
+    stat = Path(f"/proc/{child.read_text().strip()}/stat")
+    while stat.exists() and ") Z " not in stat.read_text() and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert not stat.exists() or ") Z " in stat.read_text()

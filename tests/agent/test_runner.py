@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
+import msgspec
 import pytest
 
 from agent import runner
@@ -128,3 +130,57 @@ def test_evidence_is_capped_so_that_a_babbling_device_cannot_fill_the_report() -
     observation = ok({}, *["x" * 5000] * 50)
     assert len(observation.evidence) == 20
     assert {len(line) for line in observation.evidence} == {512}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        "ok",
+        Observation(status=Status.OK, reason="ok", measurements={"x": object()}),  # type: ignore[dict-item]
+        Observation(status=Status.OK, reason="ok", memory={"x": object()}),
+        Observation(status="fine", reason="ok"),  # type: ignore[arg-type]
+        Observation(status=Status.OK, reason="ok", measurements={1: 2}),  # type: ignore[dict-item]
+    ],
+)
+def test_an_answer_that_no_report_could_hold_is_a_crash_of_that_probe_only(
+    monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    teach(monkeypatch, make_kind("odd", sleep_for(0), lambda *_: answer), make_kind("quick", sleep_for(0)))  # type: ignore[arg-type,return-value]
+    seen, took = run([make_probe("o", "odd", timeout=5), make_probe("q", "quick")])
+    assert seen["o"].reason == "probe.crashed"
+    assert seen["q"].status is Status.OK
+    assert took < 2
+
+
+def test_a_probe_that_exits_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(monkeypatch, make_kind("bad", raising(SystemExit(0))))
+    seen, took = run([make_probe("p", "bad", timeout=5)])
+    assert seen["p"].reason == "probe.crashed"
+    assert took < 2
+
+
+def test_strange_bytes_huge_numbers_and_cards_in_names_fit_into_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts: dict = {"file": "till\udcff.log", "count": 10**30, "4111111111111111": 1, "names": ["\ud800"]}
+    teach(monkeypatch, make_kind("odd", sleep_for(0), lambda *_: ok(facts, "\udc80")))
+    seen, _ = run([make_probe("o", "odd")])
+    assert seen["o"].measurements == {"file": "till?.log", "count": str(10**30), "************1111": 1, "names": ["?"]}
+    assert msgspec.json.encode(seen["o"])
+
+
+def test_a_permission_error_without_a_number_keeps_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(monkeypatch, make_kind("bad", raising(PermissionError("needs CAP_NET_RAW"))))
+    seen, _ = run([make_probe("p", "bad")])
+    assert seen["p"].detail == "needs CAP_NET_RAW"
+
+
+def test_a_system_that_refuses_threads_is_said_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    teach(monkeypatch, make_kind("quick", sleep_for(0)))
+    seen, took = run([make_probe(f"q{number}", "quick") for number in range(5)])
+    assert {one.reason for one in seen.values()} == {"probe.crashed"}
+    assert "process limit" in seen["q0"].detail
+    assert took < 2
