@@ -83,3 +83,44 @@ def test_state_file_is_for_its_user_alone(tmp_path: Path) -> None:
 )
 def test_where_state_lives(env: dict[str, str], expected: str) -> None:
     assert directory(env) == Path(expected)
+
+
+def test_many_first_looks_at_once_make_one_file(tmp_path: Path) -> None:
+    code = f"from agent.store import Store; from pathlib import Path\nprint(Store(Path({str(tmp_path / 's')!r})).next_seq())"
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    assert sorted(int(process.communicate(timeout=30)[0]) for process in running) == list(range(1, 9))
+
+
+def test_damage_behind_a_good_beginning_is_moved_aside_with_its_journal(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    Store(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    (tmp_path / "s-wal").write_bytes(b"stale")
+    state = Store(path)
+    assert "was corrupt" in state.problems[0]
+    assert state.next_seq() == 1
+    assert state.memories() == {}
+    state.close()
+
+
+def test_a_file_without_its_tables_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    Store(path).close()
+    db = sqlite3.connect(path)
+    db.execute("DROP TABLE memory")
+    db.close()
+    state = Store(path)
+    assert "a table is missing" in state.problems[0]
+    state.close()
+
+
+def test_a_note_that_cannot_be_read_is_forgotten_and_the_others_are_not(tmp_path: Path) -> None:
+    state = Store(tmp_path / "s")
+    state.remember({"good": {"count": 1}})
+    db = sqlite3.connect(tmp_path / "s")
+    with db:
+        db.executemany("INSERT INTO memory VALUES (?, ?)", [("bad", "{no json"), ("list", "[1]"), ("bytes", b"\xff")])
+    db.close()
+    assert state.memories() == {"good": {"count": 1}}
+    state.close()

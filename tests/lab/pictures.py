@@ -1,7 +1,7 @@
 """What does a technician see? `python -m tests.lab.pictures` takes the README's pictures of the real command in the lab.
 
-The command runs on a terminal of its own (a pty) in the store's till while a fault is on; what it printed becomes an
-SVG. Needs root and the lab's packages.
+The command runs on a terminal of its own (a pty) in the store's till while a fault is on; what it printed becomes a
+picture. Needs root, the lab's packages, chromium and fonts-noto-cjk.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import io
 import os
 import pty
-import re
 import select
 import signal
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 from fcntl import ioctl
 from pathlib import Path
 from termios import TIOCSWINSZ
 
 from rich.console import Console
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from tests.lab.faults import FAULTS
@@ -28,7 +30,15 @@ from tests.lab.store import Store
 FOLDER = Path(__file__).parents[2] / "docs/pictures"
 COLUMNS, ROWS = 112, 60
 FAULT = "port_dropped"
-REMOTE_FONT = re.compile(r"@font-face\s*{[^}]*}\s*")
+LINE_PX = 20
+STYLE = (
+    f"body{{background:#0c0c0c;margin:16px}}pre{{margin:0;color:#d9d9d9;font:16px/{LINE_PX}px 'Noto Sans Mono CJK SC'}}"
+)
+"""A font in which a Chinese letter is exactly as wide as two Latin ones (Debian package fonts-noto-cjk)."""
+CHROMIUM = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 
 
 def seen(command: list[str], env: dict[str, str]) -> str:
@@ -54,13 +64,28 @@ def seen(command: list[str], env: dict[str, str]) -> str:
     return output.decode()
 
 
-def svg(text: str, title: str) -> str:
-    """The last state of the screen as a picture, without fonts from elsewhere."""
+def html(text: str) -> tuple[str, int]:
+    """The last state of the screen as a page of evenly wide letters, and how many lines it has."""
     settled = text.rpartition("\x1b[?25h")[2] or text  # what came after the live line was taken away
-    settled = settled.removeprefix("\r\x1b[1A\x1b[2K").lstrip("\r\n")
+    settled = settled.removeprefix("\r\x1b[1A\x1b[2K").strip("\r\n").replace("\r\n", "\n")
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), legacy_windows=False)
-    console.print(Text.from_ansi(settled.replace("\r\n", "\n")))
-    return REMOTE_FONT.sub("", console.export_svg(title=title))
+    console.print(Text.from_ansi(settled))
+    body = console.export_html(theme=MONOKAI, inline_styles=True, code_format="<pre>{code}</pre>")
+    return f"<meta charset=utf-8><style>{STYLE}</style>{body}", settled.count("\n") + 1
+
+
+def shoot(page: str, lines: int, picture: Path) -> None:
+    """Have Chromium draw the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "page.html"
+        source.write_text(page, encoding="utf-8")
+        size = f"--window-size={COLUMNS * 8 + 40},{lines * LINE_PX + 40}"
+        subprocess.run(
+            ["chromium", *CHROMIUM, f"--user-data-dir={folder}/profile", size, f"--screenshot={picture}", str(source)],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
 
 
 def main() -> int:
@@ -72,7 +97,7 @@ def main() -> int:
         for language in ("en", "zh-CN"):
             command = store.in_room("till", posagent, "check", "--lang", language)
             text = seen(command, env | store.till_env)
-            (FOLDER / f"check-{language}.svg").write_text(svg(text, "posagent check"), encoding="utf-8")
+            shoot(*html(text), FOLDER / f"check-{language}.png")
     return 0
 
 
