@@ -6,6 +6,7 @@ twentieth of what the default journal writes to a till's flash.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -59,6 +60,9 @@ class Store:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             aside = self.path.with_name(f"{self.path.name}.corrupt-{int(time.time())}")
+            for tail in ("-wal", "-shm"):  # else SQLite would mend the new file with them
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(self.path.name + tail).rename(f"{aside}{tail}")
             self.path.rename(aside)
             self.problems.append(f"state file was corrupt ({error}); kept as {aside.name}, started anew")
             return self._connect()
@@ -68,14 +72,11 @@ class Store:
         db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
         if not existed:
             self.path.chmod(0o600)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
+        try:
+            _prepare(db)
+        except BaseException:
             db.close()
-            raise sqlite3.OperationalError(f"it was written by a newer posagent (format {version})")
-        for step, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={step}; COMMIT;")
+            raise
         return db
 
     def next_seq(self) -> int:
@@ -86,8 +87,14 @@ class Store:
         return int(rows[0][0])
 
     def memories(self) -> dict[str, dict[str, Any]]:
-        """What each probe noted at its last look."""
-        return {name: json.loads(noted) for name, noted in self._run("SELECT probe, noted FROM memory")}
+        """What each probe noted at its last look; a note that cannot be read is forgotten."""
+        found = {}
+        for name, text in self._run("SELECT probe, noted FROM memory"):
+            with contextlib.suppress(ValueError, TypeError, RecursionError):
+                noted = json.loads(text)
+                if isinstance(noted, dict):
+                    found[name] = noted
+        return found
 
     def remember(self, memories: Mapping[str, Mapping[str, Any]]) -> None:
         """Keep what these probes noted; the others' notes stay."""
@@ -112,3 +119,27 @@ class Store:
     def close(self) -> None:
         """Done with it."""
         self._db.close()
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Bring the file to the newest version and touch every table: damage shows here or not at all."""
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    if _version(db) < len(MIGRATIONS):
+        db.execute("BEGIN IMMEDIATE")  # of two that open a new file at once, the second waits here and finds it done
+        for step, script in enumerate(MIGRATIONS[_version(db) :], start=_version(db) + 1):
+            for statement in filter(str.strip, script.split(";")):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={step}")
+        db.execute("COMMIT")
+    if _version(db) > len(MIGRATIONS):
+        raise sqlite3.OperationalError(f"it was written by a newer posagent (format {_version(db)})")
+    names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not {"number", "memory"} <= names:
+        raise sqlite3.DatabaseError("a table is missing")
+    db.execute("SELECT count(value) FROM number").fetchone()
+    db.execute("SELECT count(noted) FROM memory").fetchone()
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
