@@ -6,11 +6,15 @@ written. Only names are asked for (/sys and the routing table): nothing is opene
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from probes.host import Host, devices, files, net, serial, usb
+from probes.model import CannotAnswer
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -38,11 +42,28 @@ def probes_to_check(config: Config) -> tuple[Probe, ...]:
 def tables(host: Host) -> Tables:
     """One table per probe worth having here, by its name."""
     found: Tables = {"power": {"kind": "power"}}
-    found.update(_devices(host))
-    found.update(_interfaces(host))
+    for part in (_devices, _interfaces):
+        # What a sandbox hides or a slow machine has no time for is left out; the kinds below say so themselves.
+        with contextlib.suppress(OSError, CannotAnswer):
+            for name, table in part(host):
+                found[_name(name, found)] = table
     for kind in ("gateway", "dns", "internet", "clock", "disk", "memory", "cpu", "temperature"):
         found[kind] = {"kind": kind}
     return found
+
+
+def _name(wanted: str, taken: Collection[str]) -> str:
+    """A probe's name made of what a device or an interface is called, which may be anything: `eth0:1`, `we+ird`."""
+    plain = re.sub(r"[^\w.-]", "_", wanted)[:90]
+    return next(
+        name for number in itertools.count(1) if (name := plain if number == 1 else f"{plain}_{number}") not in taken
+    )
+
+
+def _label(*candidates: str | None) -> str:
+    """The first that says something, without what a device's own text could do to a terminal or to a file."""
+    plain = ("".join(char if char.isprintable() else " " for char in text or "") for text in candidates)
+    return next((" ".join(text.split())[:80] for text in plain if text.strip()), "device")
 
 
 def _settings(found: Tables) -> Any:
@@ -78,7 +99,7 @@ def _devices(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         table: dict[str, Any] = {
             "kind": "usb",
-            "label": identity.family or " ".join(device.texts) or identity.role,
+            "label": _label(identity.family, " ".join(device.texts), identity.role),
             "vendor": device.vendor,
             "product": device.product,
             "path": device.path,

@@ -11,6 +11,7 @@ from agent.config import ConfigError, parse
 from agent.config.read import Source
 from agent.starter import text
 from probes.host import Host
+from probes.model import OutOfTime
 
 Tree = Callable[[dict[str, str]], Host]
 ETH = {
@@ -114,3 +115,26 @@ def test_what_is_found_is_a_configuration_that_holds(tree: Tree) -> None:
     except ConfigError as error:
         pytest.fail(str(error))
     assert "gateway" in config.probes
+
+
+def test_odd_names_and_a_device_that_talks_to_the_terminal_make_names_and_labels_that_hold(tree: Tree) -> None:
+    evil = device("1-2", idVendor="dead", idProduct="beef", manufacturer="", product="\x1b[31mThing\x07 ")
+    host = tree({**link("we+ird", ifindex="2"), **link("we@ird", ifindex="3"), **evil})
+    found = discovery.tables(host)
+    assert found["interface-we_ird"]["name"] == "we+ird"
+    assert found["interface-we_ird_2"]["name"] == "we@ird"
+    config = parse(Source("init.toml", text(found).encode()))
+    assert "\x1b" not in str(config.probes["terminal-1-2"].label)
+    assert "Thing" in str(config.probes["terminal-1-2"].label)
+
+
+@pytest.mark.parametrize("error", [OSError(1, "sandbox"), OutOfTime("slow")])
+def test_what_cannot_be_listed_is_left_out_and_the_rest_is_looked_at(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(_host: Host) -> list:
+        raise error
+
+    monkeypatch.setattr(discovery.net, "links", refuse)
+    monkeypatch.setattr(discovery.usb, "devices", refuse)
+    assert {"gateway", "internet", "disk"} <= set(discovery.tables(tree({"/sys/x": ""})))
