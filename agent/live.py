@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -33,6 +34,7 @@ class Progress:
     def __init__(self, language: Language) -> None:
         self._language = language
         self._live: Any = None
+        self._text: Any = None
 
     def __enter__(self) -> Self:
         return self
@@ -45,18 +47,20 @@ class Progress:
 
     def __call__(self, done: Sequence[Look], awaited: Sequence[Probe]) -> None:
         """Show how far it is and whom it waits for."""
-        if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        if not (sys.stderr.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
             return
         if self._live is None:
             from rich.console import Console
             from rich.status import Status
+            from rich.text import Text
 
+            self._text = Text
             self._live = Status("", console=Console(stderr=True))
             self._live.start()
         looking = texts.phrase("check.looking", self._language, done=len(done), all=len(done) + len(awaited))
         names = ", ".join(probe.name for probe in awaited[:4]) + (" …" if len(awaited) > 4 else "")
         waiting = texts.phrase("check.waiting_for", self._language, names=names) if names else ""
-        self._live.update(f"{looking}  {waiting}")
+        self._live.update(self._text(f"{looking}  {waiting}"))  # not as markup: [::1] is an address here
 
 
 def draw(page: Page) -> None:

@@ -38,6 +38,7 @@ Page = namedtuple("Page", "headline payments settlement faults rows sections")
 
 def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, failures_only: bool = False) -> Page:
     """Arrange a report for reading."""
+    data = _harmless(data)
     verdict = data["verdict"]
     probes = data["probes"] if verbose else _folded(data["probes"])
     rows = [_row(probe, language, verbose) for probe in probes]
@@ -95,15 +96,38 @@ def wants_colour() -> bool:
 
 
 def cells(text: str) -> int:
-    """How many columns a terminal needs: two for a wide character, none for a combining one."""
+    """How many columns a terminal needs: two for a wide character, none for a combining or invisible one."""
+    if text.isascii():
+        return len(text)
     return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+        0
+        if unicodedata.category(char) in ("Mn", "Me", "Cf")
+        else 2
+        if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
     )
 
 
 def pad(text: str, width: int) -> str:
     """The text filled with spaces up to `width` columns."""
     return text + " " * (width - cells(text))
+
+
+def _harmless(value: Any) -> Any:
+    """The same report without the characters by which a device's own text could move a reader's cursor."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(_printable(char) for char in value)
+    if isinstance(value, Mapping):
+        return {key: _harmless(item) for key, item in value.items()}
+    return [_harmless(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _printable(char: str) -> str:
+    if char.isspace():
+        return " "
+    is_invisible_letter = char in "\u200c\u200d"  # joiners, which some scripts cannot do without
+    return char if char.isprintable() or is_invisible_letter else "?"
 
 
 def _fault(diagnosis: Mapping[str, Any], language: Language, whole: bool) -> Fault:
@@ -155,8 +179,12 @@ def _row(probe: Mapping[str, Any], language: Language, verbose: bool) -> Row:
         below.append(texts.phrase("check.folded", language, count=len(names), cause=probe["explained_by"], names=names))
     if verbose:
         below.append(f"{probe['kind']} {probe['target']} · {probe['reason']} · {probe['duration_ms']:.0f} ms")
-        facts = ", ".join(f"{key}={value}" for key, value in probe["measurements"].items())
+        facts = ", ".join(f"{key}={_told(value)}" for key, value in probe["measurements"].items())
         below.extend([facts] if facts else [])
         below.extend(probe["evidence"])
     word = texts.phrase(f"status.{probe['status']}", language)
     return Row(probe["status"], word, probe["label"] or probe["name"], probe["summary"], tuple(below))
+
+
+def _told(value: Any) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

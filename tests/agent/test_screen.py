@@ -76,3 +76,21 @@ def test_colour_only_where_asked() -> None:
 def test_combining_marks_take_no_column() -> None:
     assert screen.cells("é") == 1
     assert screen.cells("签到") == 4
+
+
+def test_what_a_device_calls_itself_moves_no_cursor() -> None:
+    text = "\n".join(screen.lines(screen.page(data(label="\x1b]0;evil\x07\x9b2J", summary="a\r\nb\u202ec"), "en")))
+    assert "?]0;evil??2J" in text
+    assert "a  b?c" in text
+    assert "\x1b" not in text
+
+
+def test_joined_and_marked_letters_take_no_column_of_their_own() -> None:
+    assert screen.cells("e\u0301") == 1
+    assert screen.cells("收\u200d银") == 4
+    assert screen.cells("Ａ") == 2
+
+
+def test_a_list_is_told_as_text_not_as_python_writes_it() -> None:
+    page = screen.page(data(measurements={"servers": ["192.0.2.1", "192.0.2.2"]}), "en", verbose=True)
+    assert "servers=192.0.2.1; 192.0.2.2" in "\n".join(screen.lines(page))
