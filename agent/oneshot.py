@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent import report, runner, store, verdict
+from agent import rendering, runner, store, verdict
 from agent.advice import site_of
 from agent.diagnosis import explain
 from agent.diagnosis.early import enough
@@ -42,7 +42,7 @@ def check(
     looks = _look(probes, state.memories() if state else {}, timeout, progress)
     looks = _doubt(looks, ends)
     explained = explain(looks, places(looks))
-    about = report.Circumstances(
+    about = rendering.Circumstances(
         seq=_keep(state, looks, problems),
         mode="check",
         started_at=started_at,
@@ -54,9 +54,9 @@ def check(
         contacts={str(party): contact for party, contact in config.contacts.items()},
         site_advice=site_of(config),
         language=language,
-        **report.circumstances_of_this_machine(),
+        **rendering.circumstances_of_this_machine(),
     )
-    return report.render(looks, verdict.decide(looks, explained.harmless), about, explained)
+    return rendering.render(looks, verdict.decide(looks, explained.harmless), about, explained)
 
 
 def _look(

@@ -10,14 +10,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent import report
+from agent import rendering, report
 from agent.runner import Look
 from agent.verdict import decide
 from probes.model import Impact, Observation, Role, Status, ok, warn
 from tests.agent.kinds import make_probe
 
 ROOT = Path(__file__).parents[2]
-ABOUT = report.Circumstances(
+ABOUT = rendering.Circumstances(
     seq=7, mode="check", started_at=1_700_000_000.0, now=1_700_000_001.5, boot_id="b", host="till"
 )
 
@@ -26,8 +26,8 @@ def schema() -> dict:
     return json.loads((ROOT / "docs/report.schema.json").read_text())
 
 
-def rendered(looks: list[Look], about: report.Circumstances = ABOUT) -> dict:
-    data = json.loads(report.encode(report.render(looks, decide(looks), about)))
+def rendered(looks: list[Look], about: rendering.Circumstances = ABOUT) -> dict:
+    data = json.loads(report.encode(rendering.render(looks, decide(looks), about)))
     jsonschema.validate(data, schema(), cls=jsonschema.Draft202012Validator)
     return data
 
@@ -65,7 +65,7 @@ def test_the_headline_names_the_first_broken_link_in_the_readers_language() -> N
     assert data["verdict"]["headline"] == (
         "AT RISK: cards can be taken, but something is wrong: till disk: / is nearly full: 4 % free, 10 % wanted"
     )
-    chinese = report.Circumstances(seq=7, mode="check", started_at=0, now=1.7e9, language="zh-CN")
+    chinese = rendering.Circumstances(seq=7, mode="check", started_at=0, now=1.7e9, language="zh-CN")
     headline = rendered([Look(probe, low, 1.7e9, 0.01)], chinese)["verdict"]["headline"]
     assert headline == "有风险：可以刷卡，但存在异常。till disk: / 空间不足：剩余 4%，要求至少 10%"
 
