@@ -45,6 +45,7 @@ def kind_text(kind: Kind[Any, Any]) -> str:
     lines += ["  ok", "      all is well"]
     for reason, meaning in kind.reasons.items():
         lines += [f"  {reason}", *wrap(meaning, WIDTH, "      ")]
+    lines += wrap(f"as every probe: {', '.join(PROBE_REASONS)}; docs/probes.md has their meaning", WIDTH, "  ")
     if takes_targets(kind):
         lines += [
             "",

@@ -28,6 +28,10 @@ STYLES = {
 }
 
 
+NARROW = 60
+"""On a terminal with fewer columns a name stands above its sentence and not beside it."""
+
+
 class Progress:
     """A live line on the terminal while probes are looking; silent in a pipe. rich loads while the probes wait."""
 
@@ -83,16 +87,19 @@ def draw(page: Page) -> None:
             for at, item in enumerate(section.items):
                 steps.add_row("" if at else section.title, Text(item))
         console.print(Padding(steps, (0, 1)))
+    is_narrow = console.width < NARROW
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", max_width=34)
+    if not is_narrow:
+        table.add_column(overflow="fold", max_width=34)
     table.add_column(overflow="fold")
     for row in page.rows:
         text = Text(row.text)
         for line in row.below:
             text.append("\n" + line, style="dim")
         style = STYLES.get(row.status, "")
-        table.add_row(Text(row.word, style=style), Text(row.name), text)
+        cells = [Text.assemble((row.name, "bold"), "\n", text)] if is_narrow else [Text(row.name), text]
+        table.add_row(Text(row.word, style=style), *cells)
     console.print()
     console.print(table)
     for section in page.sections:

@@ -64,6 +64,7 @@ def look_at_all(
 
 
 def _observe(probe: Probe, memory: Memory, ends: float) -> Observation:
+    began = time.monotonic()
     try:
         kind = registry.find(probe.kind)
         reading = kind.read(probe.settings, Host(ends=ends))
@@ -76,7 +77,7 @@ def _observe(probe: Probe, memory: Memory, ends: float) -> Observation:
         cause = OutOfTime(str(error) or "timed out")
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- a third party's may raise anything; none stops the others
         cause = _crash(error)
-    return _clean(_unanswered(cause, probe))
+    return _clean(_unanswered(cause, probe, ends - began))
 
 
 def _crash(error: BaseException) -> CannotAnswer:
@@ -85,9 +86,11 @@ def _crash(error: BaseException) -> CannotAnswer:
     return CannotAnswer(f"{type(error).__name__}: {error}{where}")
 
 
-def _unanswered(error: CannotAnswer, probe: Probe) -> Observation:
+def _unanswered(error: CannotAnswer, probe: Probe, allowed: float = float("inf")) -> Observation:
+    """`allowed` seconds it had, where the whole run gave it less than its own time."""
     detail = str(error)
-    facts: dict[str, Measurement] = {"detail": detail, "timeout_s": float(probe.timeout)}
+    timeout = min(float(probe.timeout), round(max(allowed, 0.0), 3))
+    facts: dict[str, Measurement] = {"detail": detail, "timeout_s": timeout}
     return Observation(status=error.status, reason=error.reason, detail=detail, measurements=facts)
 
 
@@ -206,7 +209,7 @@ class _Run:
                 self.left_behind.add(name)
                 self.workers -= 1
                 self._hire()
-            yield Look(probe, _unanswered(OutOfTime(text), probe), began.wall, now - began.at)
+            yield Look(probe, _unanswered(OutOfTime(text), probe, began.ends - began.at), began.wall, now - began.at)
 
 
 def not_awaited(probe: Probe, cause: str) -> Look:

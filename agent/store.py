@@ -51,7 +51,8 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._db = self._open()
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"cannot open {path}: {error}") from error
+            cause = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"cannot open {path}: {cause}") from error
 
     def _open(self) -> sqlite3.Connection:
         try:

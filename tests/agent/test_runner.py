@@ -184,3 +184,16 @@ def test_a_system_that_refuses_threads_is_said_and_not_waited_for(monkeypatch: p
     assert {one.reason for one in seen.values()} == {"probe.crashed"}
     assert "process limit" in seen["q0"].detail
     assert took < 2
+
+
+def test_a_probe_that_the_whole_run_gave_less_time_says_how_much_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(_settings: Settings, host: Host) -> str:
+        time.sleep(host.left() + 0.01)
+        host.left()
+        return "never"
+
+    teach(monkeypatch, make_kind("slow", slow), make_kind("hang", sleep_for(3)))
+    seen, _ = run([make_probe("s", "slow", timeout=9), make_probe("h", "hang", timeout=9)], timeout=0.2)
+    for name in ("s", "h"):
+        assert seen[name].reason == "probe.timeout"
+        assert 0.15 < float(str(seen[name].measurements["timeout_s"])) <= 0.2
