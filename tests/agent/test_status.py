@@ -80,7 +80,13 @@ def test_a_configuration_that_was_named_must_be_there(tmp_path: Path) -> None:
 
 
 def test_the_report_speaks_the_configurations_language_around_it(tmp_path: Path) -> None:
-    report = WHEN | {"verdict": VERDICT, "probes": [], "diagnosis": [], "agent": {"problems": []}, "not_checked": ["批结算"]}
+    report = WHEN | {
+        "verdict": VERDICT,
+        "probes": [],
+        "diagnosis": [],
+        "agent": {"problems": []},
+        "not_checked": ["批结算"],
+    }
     (tmp_path / "report.json").write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
     done = status(tmp_path, config='language = "zh-CN"  # the shop\'s')
     assert done.returncode == 0
