@@ -54,15 +54,8 @@ def _age(data: dict[str, Any], language: Any) -> tuple[str, str]:
 
     stale = _seconds_since(data["valid_until"])
     if stale > 0:
-        return texts.phrase("last.stale", language, ago=_length(stale)), "fail"
-    return texts.phrase("last.age", language, ago=_length(_seconds_since(data["generated_at"]))), ""
-
-
-def _length(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0, seconds):.0f} s"
+        return texts.phrase("last.stale", language, ago=stale), "fail"
+    return texts.phrase("last.age", language, ago=_seconds_since(data["generated_at"])), ""
 
 
 def _seconds_since(stamp: str) -> float:

@@ -1,7 +1,8 @@
 """What does an observation say in the reader's language? Sentences live beside this file, one TOML file per kind.
 
 A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
-`{free_bytes:bytes}` prints 1.5 GB, `{rtt_ms}` prints a number with three significant digits, a missing one prints "?".
+`{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{rtt_ms}` a number with three significant digits, a missing
+one prints "?".
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Language = Literal["en", "zh-CN"]
 
 FOLDER = __file__.rpartition("/")[0]
+SPANS = {"span": ("d", "h", "min", "s"), "时长": ("天", "小时", "分钟", "秒")}
+"""How a sentence asks for a length of time in its own words: `{age_s:span}`, `{age_s:时长}`."""
 LANGUAGES: tuple[Language, ...] = ("en", "zh-CN")
 
 
@@ -79,6 +82,8 @@ class _Facts(string.Formatter):
             return "?"
         if format_spec == "bytes":
             return _size(value)
+        if format_spec in SPANS:
+            return _span(value, SPANS[format_spec])
         if isinstance(value, float):
             return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
         if isinstance(value, (list, tuple)):
@@ -93,6 +98,18 @@ def _size(value: Any) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
+
+
+def _span(value: Any, words: tuple[str, ...]) -> str:
+    """At most two units: `2 d 6 h`, `2 天 6 小时`."""
+    left, parts = max(0, round(value)), []
+    for word, size in zip(words, (86400, 3600, 60, 1), strict=True):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {word}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or f"0 {words[-1]}"
 
 
 _FORMAT = _Facts()

@@ -71,3 +71,19 @@ def test_filling(template: str, facts: dict[str, object], expected: str) -> None
 def test_an_unknown_reason_is_shown_by_the_probes_own_sentence_or_by_its_name() -> None:
     assert texts.sentence("drawer", "drawer.open", {}, "en", otherwise="the drawer is open") == "the drawer is open"
     assert texts.sentence("drawer", "drawer.open", {}, "en") == "drawer.open"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "chinese"),
+    [
+        (0.2, "0 s", "0 秒"),
+        (59.6, "1 min", "1 分钟"),
+        (9000, "2 h 30 min", "2 小时 30 分钟"),
+        (195375, "2 d 6 h", "2 天 6 小时"),
+        (86401, "1 d", "1 天"),
+        (-5, "0 s", "0 秒"),
+    ],
+)
+def test_a_length_of_time_is_told_in_the_sentences_language(seconds: float, english: str, chinese: str) -> None:
+    assert texts.fill("{age_s:span}", {"age_s": seconds}) == english
+    assert texts.fill("{age_s:时长}", {"age_s": seconds}) == chinese
