@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from agent.diagnosis.model import Place
 from agent.runner import Look
 from probes.host import Host, net
+from probes.model import OutOfTime
 
 PATIENCE_S = 0.5
 
@@ -46,5 +47,12 @@ def _place(host: Host, address: str, known: dict[str, Place]) -> Place:
         if ipaddress.ip_address(address).is_loopback:
             known[address] = "here"
         else:
-            known[address] = "lan" if net.is_lan(host, address) else "beyond"
+            known[address] = _side(host, address)
     return known[address]
+
+
+def _side(host: Host, address: str) -> Place:
+    try:
+        return "lan" if net.is_lan(host, address) else "beyond"
+    except (OSError, OutOfTime):  # an interface that went away just now; a kernel that is busy
+        return "unknown"

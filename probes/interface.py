@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from probes.host import Host, files, net
+from probes.host import Host, arp, files, net
 from probes.host.net import Link
 from probes.host.netlink import Assigned
-from probes.model import Impact, Kind, Measurement, Memory, NotFitted, Observation, Settings, fail, ok, warn
+from probes.model import Denied, Impact, Kind, Measurement, Memory, NotFitted, Observation, Settings, fail, ok, warn
 from probes.recall import keep, recall
 
 MINUTE = 60
@@ -45,6 +45,8 @@ class Reading(msgspec.Struct, frozen=True):
     link: Link | None = None
     addresses: tuple[Assigned, ...] = ()
     signal: int | None = None
+    rivals: Mapping[str, str] = {}
+    """IPv4 addresses that another host has too, each with that host's MAC."""
 
 
 class Growth(msgspec.Struct):
@@ -69,14 +71,15 @@ class Past(msgspec.Struct):
 
 
 def read(settings: InterfaceSettings, host: Host) -> Reading:
-    """Only /sys, /proc and netlink: nothing is sent."""
+    """/sys, /proc and netlink; and, where this user may, an ARP probe for each own IPv4 address."""
     now = time.time()
     name = settings.name or _usual(host)
     link = net.link(host, name)
     if link is None:
         return Reading(now)
     boot = files.read_word(host.path("/proc/sys/kernel/random/boot_id")) or ""
-    return Reading(now, boot, link, tuple(net.addresses(host, link)), net.signal(host, link))
+    addresses = tuple(net.addresses(host, link))
+    return Reading(now, boot, link, addresses, net.signal(host, link), _rivals(host, link, addresses))
 
 
 def judge(settings: InterfaceSettings, reading: Reading, memory: Memory) -> Observation:
@@ -101,6 +104,8 @@ def _broken(link: Link, reading: Reading) -> str:
         return "interface.off"
     if link.carrier is False or link.operstate in ("down", "lowerlayerdown", "dormant", "notpresent"):
         return "interface.no_carrier"
+    if reading.rivals:
+        return "interface.no_address"
     if link.serves or any(_reaches_far(each) for each in reading.addresses):
         return ""
     alone = [each for each in reading.addresses if each.address.startswith("169.254.")]
@@ -119,6 +124,14 @@ def _poor(settings: InterfaceSettings, reading: Reading, link: Link, past: Past)
             return "interface.slow"
     weak = reading.signal is not None and reading.signal < settings.min_signal
     return "interface.weak_signal" if weak else ""
+
+
+def _rivals(host: Host, link: Link, addresses: Iterable[Assigned]) -> dict[str, str]:
+    """Who else has one of these addresses; nothing is claimed where this user may not ask."""
+    try:
+        return arp.conflicts(host, link, [each.address for each in addresses if _reaches_far(each)])
+    except (Denied, OSError):  # no right to, or the card went away just now, which the next look will see
+        return {}
 
 
 def _reaches_far(each: Assigned) -> bool:
@@ -185,9 +198,18 @@ def _facts(settings: InterfaceSettings, reading: Reading, link: Link, past: Past
         "duplex": None if link.tunnel else link.duplex or None,
         "signal_dbm": reading.signal,
         "wireless": link.wireless,
+        **_conflict(reading),
         **_counted(past, reading.now),
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def _conflict(reading: Reading) -> dict[str, Measurement]:
+    """The first address that another host has too, and that host's MAC where it is known."""
+    for address, mac in reading.rivals.items():
+        return {"conflicting_address": address, "conflicting_mac": mac}
+    duplicate = next((each.address for each in reading.addresses if each.duplicate), None)
+    return {"conflicting_address": duplicate}
 
 
 def _counted(past: Past, now: float) -> dict[str, Measurement]:
@@ -210,6 +232,10 @@ def _evidence(link: Link, reading: Reading) -> list[str]:
     if link.serves:
         lines.append(f"part of {link.serves}, which has the addresses")
     lines += [f"{each.address}: another host has this address too" for each in reading.addresses if each.duplicate]
+    lines += [
+        f"{address}: another host has this address too, {mac}, it says by ARP"
+        for address, mac in reading.rivals.items()
+    ]
     return lines
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from agent.diagnosis.model import Diagnosis
-from agent.diagnosis.scene import DEGRADED, Scene, Test, fact
+from agent.diagnosis.scene import DEGRADED, Scene, Test, fact, host_of
 from agent.runner import Look
 
 
@@ -14,8 +15,10 @@ def interface(scene: Scene) -> Iterator[Diagnosis]:
     for found in scene.bad(
         "interface.off", "interface.absent", "interface.no_carrier", "interface.no_address", "interface.self_assigned"
     ):
-        leads = not scene.answered_beyond() and not _way_around(scene, found)
-        yield scene.diagnose(_interface_cause(found), [found], scene.silent() if leads else ())
+        cause = _interface_cause(found)
+        leads = cause == "lan.address_conflict" or not scene.answered_beyond()
+        hang = scene.silent(_stands_on(found)) if leads and not _way_around(scene, found) else ()
+        yield scene.diagnose(cause, [found], hang)
 
 
 def route(scene: Scene) -> Iterator[Diagnosis]:
@@ -72,12 +75,32 @@ def terminal_on_lan(scene: Scene) -> Iterator[Diagnosis]:
 
 def _interface_cause(found: Look) -> str:
     reason = found.observation.reason.removeprefix("interface.")
-    conflict = any("another host has this address" in line for line in found.observation.evidence)
-    if conflict:
+    if fact(found, "conflicting_address"):
         return "lan.address_conflict"
     if reason == "no_carrier":
         return "lan.wifi_weak" if fact(found, "wireless") else "lan.cable_unplugged"
     return "lan.no_address" if reason in ("no_address", "self_assigned") else "lan.interface_off"
+
+
+def _stands_on(broken: Look) -> Test:
+    """What needs this interface. A conflict leaves the other family alone: what works over it still does."""
+    conflict = str(fact(broken, "conflicting_address") or "")
+    version = 6 if ":" in conflict else 4
+
+    def stands(found: Look) -> bool:
+        outcomes = {4: fact(found, "ipv4"), 6: fact(found, "ipv6")}
+        if any(outcomes.values()):
+            return outcomes[version] not in (None, "ok")
+        return _version(fact(found, "address") or fact(found, "server") or host_of(found)) in (None, version)
+
+    return stands if conflict else lambda _found: True
+
+
+def _version(address: object) -> int | None:
+    try:
+        return ipaddress.ip_address(str(address).partition("%")[0]).version
+    except ValueError:
+        return None
 
 
 def _way_around(scene: Scene, broken: Look) -> bool:
