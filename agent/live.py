@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from agent import texts
+from agent import screen, texts
 
 if TYPE_CHECKING:
     from agent.runner import Look
@@ -67,6 +67,26 @@ class Progress:
         self._live.update(self._text(f"{looking}  {waiting}"))  # not as markup: [::1] is an address here
 
 
+class _Folded:
+    """Styled texts below each other, folded as their language is: rich alone breaks Chinese only at spaces."""
+
+    def __init__(self, *texts: tuple[str, str]) -> None:
+        self._texts = texts
+
+    def __rich_console__(self, _console: Any, options: Any) -> Iterator[Any]:
+        from rich.text import Text
+
+        for text, style in self._texts:
+            for line in screen.fold(text, options.max_width):
+                yield Text(line, style=style, no_wrap=True)
+
+    def __rich_measure__(self, _console: Any, options: Any) -> Any:
+        from rich.measure import Measurement
+
+        widest = max(screen.cells(line) for text, _style in self._texts for line in text.split("\n"))
+        return Measurement(min(widest, 8), widest).clamp(1, options.max_width)
+
+
 def draw(page: Page) -> None:
     """The page on a terminal: the verdict as a coloured bar, long sentences wrapped under themselves."""
     from rich.console import Console
@@ -85,7 +105,7 @@ def draw(page: Page) -> None:
         steps.add_column(overflow="fold")
         for section in fault.sections:
             for at, item in enumerate(section.items):
-                steps.add_row("" if at else section.title, Text(item))
+                steps.add_row("" if at else section.title, _Folded((item, "")))
         console.print(Padding(steps, (0, 1)))
     is_narrow = console.width < NARROW
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
@@ -94,11 +114,9 @@ def draw(page: Page) -> None:
         table.add_column(overflow="fold", max_width=34)
     table.add_column(overflow="fold")
     for row in page.rows:
-        text = Text(row.text)
-        for line in row.below:
-            text.append("\n" + line, style="dim")
+        text = [(row.text, ""), *((line, "dim") for line in row.below)]
         style = STYLES.get(row.status, "")
-        cells = [Text.assemble((row.name, "bold"), "\n", text)] if is_narrow else [Text(row.name), text]
+        cells = [_Folded((row.name, "bold"), *text)] if is_narrow else [Text(row.name), _Folded(*text)]
         table.add_row(Text(row.word, style=style), *cells)
     console.print()
     console.print(table)
@@ -106,4 +124,4 @@ def draw(page: Page) -> None:
         console.print()
         console.print(Padding(Text(section.title, style="bold"), (0, 1)))
         for item in section.items:
-            console.print(Padding(Text("- " + item, style="dim"), (0, 1)))
+            console.print(Padding(_Folded(("- " + item, "dim")), (0, 1)))

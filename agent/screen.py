@@ -7,6 +7,7 @@ Works on the report as plain data, so that a fresh look and a saved report read 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections import namedtuple
@@ -24,6 +25,9 @@ TROUBLE = ("fail", "warn", "unknown")
 ANSI = {"ok": "32", "ready": "32", "warn": "33", "at_risk": "33", "fail": "31", "down": "31", "unknown": "35"}
 """Green, yellow, red, magenta; what is neither good nor bad has no colour."""
 NAMES_AT_MOST = 34
+_WIDE = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uff60"
+_PIECE = re.compile(rf"[（《「『【“]*(?:[{_WIDE}]|[^\s{_WIDE}]+)?[、。！），：；？》」』】”]*\s*")
+"""What stays together on a line: a Latin word or one wide letter, with the punctuation that belongs to it."""
 
 
 Row = namedtuple("Row", "status word name text below")
@@ -107,6 +111,31 @@ def cells(text: str) -> int:
         else 1
         for char in text
     )
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns: broken at spaces and, as Chinese is, between any two wide letters."""
+    folded: list[str] = []
+    for line in text.split("\n"):
+        folded.append("")
+        for piece in _PIECE.findall(line):
+            if cells(folded[-1]) + cells(piece.rstrip()) > width and folded[-1].strip():
+                folded[-1] = folded[-1].rstrip()
+                folded.append("")
+            for part in _slices(piece, width):
+                folded[-1:] = [folded[-1] + part] if cells(folded[-1]) + cells(part) <= width else [folded[-1], part]
+    return [line.rstrip() for line in folded]
+
+
+def _slices(piece: str, width: int) -> Iterator[str]:
+    """A word that is wider than a line, in lines."""
+    part = ""
+    for char in piece:
+        if part and cells(part + char.rstrip()) > width:
+            yield part
+            part = ""
+        part += char
+    yield part
 
 
 def pad(text: str, width: int) -> str:

@@ -1,8 +1,8 @@
 """What does an observation say in the reader's language? Sentences live beside this file, one TOML file per kind.
 
 A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
-`{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{rtt_ms}` a number with three significant digits, a missing
-one prints "?".
+`{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{rtt_ms}` a number with three significant digits, a
+missing one prints "?".
 """
 
 from __future__ import annotations

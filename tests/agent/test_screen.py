@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent import screen
 
 
@@ -94,3 +96,22 @@ def test_joined_and_marked_letters_take_no_column_of_their_own() -> None:
 def test_a_list_is_told_as_text_not_as_python_writes_it() -> None:
     page = screen.page(data(measurements={"servers": ["192.0.2.1", "192.0.2.2"]}), "en", verbose=True)
     assert "servers=192.0.2.1; 192.0.2.2" in "\n".join(screen.lines(page))
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("no route to it", ["no route", "to it"]),
+        ("UPS 没有数据，或没有应答", ["UPS 没有", "数据，或", "没有应答"]),
+        ("（未配置）", ["（未配", "置）"]),
+        ("/var/lib/pos/close.json", ["/var/lib/", "pos/close", ".json"]),
+        ("a\nb", ["a", "b"]),
+        ("", [""]),
+    ],
+)
+def test_lines_are_broken_as_their_language_is(text: str, folded: list[str]) -> None:
+    assert screen.fold(text, 9 if "/" in text or "no" in text else 8) == folded
+
+
+def test_a_terminal_of_two_columns_still_shows_everything() -> None:
+    assert "".join(screen.fold("故障 x", 2)) == "故障x"
