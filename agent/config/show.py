@@ -18,6 +18,7 @@ from probes.model import Settings
 
 HIDDEN = "(not shown)"
 
+_QUERY = re.compile(r"(?<=[?&])([^=&#\s]+)=([^&#\s]*)")
 _OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(=?)(.*)", re.DOTALL)
 
 
@@ -63,13 +64,17 @@ def _items(table: Any) -> Iterator[str]:
 
 
 def _without_secrets(key: str, value: Any) -> Any:
-    if isinstance(value, str) and is_secret(key):
-        return HIDDEN
+    if isinstance(value, str):
+        return HIDDEN if is_secret(key) else _QUERY.sub(_without_value, value)
     if isinstance(value, dict):
         return {name: _without_secrets(name, item) for name, item in value.items()}
     if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
         return [HIDDEN if hide else item for item, hide in _arguments(value)]
     return value
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return f"{found[1]}={HIDDEN}" if is_secret(found[1]) else found[0]
 
 
 def _arguments(words: Any) -> Iterator[tuple[str, bool]]:

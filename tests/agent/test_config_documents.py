@@ -252,13 +252,14 @@ def test_what_is_shown_holds_no_secret() -> None:
     text = show(
         loaded(
             '[probes.a]\nkind = "sample"\nhost = "h"\naccess_key = "hunter2"\n'
-            'limits = { password = 1 }\n[site.tags]\npassword = "hunter2"\n[probes.c]\nkind = "sample"\nhost = "h"\n'
+            'limits = { password = 1 }\n[site.tags]\npassword = "hunter2"\nlink = "https://h.example/?a=1&api_key=hunter2"\n[probes.c]\nkind = "sample"\nhost = "h"\n'
             'command = ["check", "--password", "hunter2", "--token=hunter2"]\n'
             '[probes.b]\nkind = "sample"\nhost = "h"\ntoken = { file = \'/etc/token\' }\n'
         )
     )
     assert "hunter2" not in text
     assert 'token = { file = "/etc/token" }' in text
+    assert 'link = "https://h.example/?a=1&api_key=(not shown)"' in text
     assert 'command = ["check", "--password", "(not shown)", "(not shown)"]' in text
 
 
