@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,7 @@ AT_ONCE = 128
 """Probes looking at the same moment: threads are cheap, but a till's memory is small."""
 GRACE_S = 0.15
 """How long past its deadline a probe may take to say so itself before it is given up."""
+PULSE_S = 0.25
 NOTHING: Memory = {}
 TOO_LARGE = 2**63
 """From here on a number is told as text: a reader of JSON would round it or refuse it."""
@@ -52,15 +53,19 @@ def look(probe: Probe, memory: Memory, ends: float) -> Look:
 
 
 def look_at_all(
-    probes: Sequence[Probe], memories: Mapping[str, Memory], timeout: float | None = None
+    probes: Sequence[Probe],
+    memories: Mapping[str, Memory],
+    timeout: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Look]:
     """Look at all probes at once and yield each answer as it comes, every probe exactly once.
 
-    `timeout` (seconds) bounds the whole run. Never raises for what a probe does, never waits for one that overran.
+    `timeout` (seconds) bounds the whole run; `stop` is asked after each answer and every PULSE_S, and ends it early.
+    Never raises for what a probe does, never waits for one that overran.
     """
     run = _Run(probes, memories, timeout)
     run.start()
-    return run.answers()
+    return run.answers(stop)
 
 
 def _observe(probe: Probe, memory: Memory, ends: float) -> Observation:
@@ -151,9 +156,9 @@ class _Run:
         for _ in range(min(AT_ONCE, len(self.owed))):
             self._hire()
 
-    def answers(self) -> Iterator[Look]:
+    def answers(self, stop: Callable[[], bool]) -> Iterator[Look]:
         """Each probe's look once, as it comes."""
-        while self.owed:
+        while self.owed and not stop():
             with contextlib.suppress(queue.Empty):
                 found = self.done.get(timeout=self._patience())
                 if self.owed.pop(found.probe.name, None):
@@ -194,7 +199,7 @@ class _Run:
     def _patience(self) -> float:
         ends = [self.started[name].ends for name in self.owed if name in self.started]
         soonest = min([*ends, self.run_ends], default=self.run_ends)
-        return max(0.0, min(soonest + GRACE_S - time.monotonic(), 1.0))
+        return max(0.0, min(soonest + GRACE_S - time.monotonic(), PULSE_S))
 
     def _overdue(self) -> Iterator[Look]:
         now = time.monotonic()

@@ -197,3 +197,12 @@ def test_a_probe_that_the_whole_run_gave_less_time_says_how_much_it_had(monkeypa
     for name in ("s", "h"):
         assert seen[name].reason == "probe.timeout"
         assert 0.15 < float(str(seen[name].measurements["timeout_s"])) <= 0.2
+
+
+def test_a_run_can_be_ended_early_and_asks_so_while_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(monkeypatch, make_kind("hang", sleep_for(5)), make_kind("quick", sleep_for(0)))
+    began = time.monotonic()
+    probes = [make_probe("h", "hang", timeout=5), make_probe("q", "quick")]
+    looks = list(runner.look_at_all(probes, {}, stop=lambda: time.monotonic() - began > 0.5))
+    assert [found.probe.name for found in looks] == ["q"]
+    assert time.monotonic() - began < 1.5
