@@ -1,4 +1,4 @@
-"""How does a technician's one look go? All probes at once, doubted, weighed, explained, remembered, rendered."""
+"""How does a technician's one look go? All probes at once, doubted, remembered, explained, weighed, rendered."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent import rendering, runner, store, verdict
+from agent import rendering, runner, store, vantage, verdict
 from agent.advice import site_of
-from agent.diagnosis import explain
 from agent.diagnosis.early import enough
 from agent.diagnosis.scene import DEGRADED, NETWORK, is_trouble
-from agent.places import places
 from agent.report import Report
 from agent.runner import Look
 from probes.model import Probe, Status
@@ -41,9 +39,11 @@ def check(
     state = _open(problems)
     looks = _look(probes, state.memories() if state else {}, timeout, progress)
     looks = _doubt(looks, ends)
-    explained = explain(looks, places(looks))
+    seq = _keep(state, looks, problems)
+    extra, explained = vantage.explained(looks, language, ends)
+    looks = vantage.merged(looks, extra)
     about = rendering.Circumstances(
-        seq=_keep(state, looks, problems),
+        seq=seq,
         mode="check",
         started_at=started_at,
         problems=problems,

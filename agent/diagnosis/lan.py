@@ -9,6 +9,9 @@ from agent.diagnosis.model import Diagnosis
 from agent.diagnosis.scene import DEGRADED, Scene, Test, fact, host_of
 from agent.runner import Look
 
+LOST, LOST_SHARE = 2, 0.05
+"""Pings of the router that may get lost by chance: a single one, or one in twenty."""
+
 
 def interface(scene: Scene) -> Iterator[Diagnosis]:
     """An interface that carries nothing. It explains the rest only where no other one leads out."""
@@ -55,11 +58,29 @@ def quality(scene: Scene) -> Iterator[Diagnosis]:
     weak = scene.bad("interface.weak_signal")
     cable = scene.bad("interface.slow", "interface.half_duplex", "interface.errors", "interface.flapping")
     poor = scene.bad("gateway.loss", "gateway.slow")
-    hang = [found for found in scene.bad(*DEGRADED) if poor or weak or cable]
+    losing = [] if weak or cable or poor else _losing(scene)
+    hang = scene.bad(*DEGRADED, "dns.servfail", "tls.closed") if poor or weak or cable or losing else []
     if weak:
         yield scene.diagnose("lan.wifi_weak", [*weak, *poor], hang)
     elif cable or poor:
         yield scene.diagnose("lan.poor", [*cable, *poor], hang)
+    elif losing:
+        yield scene.diagnose("lan.poor", losing, hang, confidence="likely")
+
+
+def _losing(scene: Scene) -> list[Look]:
+    """Pings of the router that got lost while others suffer. A few look well by luck: all looks are taken together."""
+    routers = {address for found in scene.looks for address in fact(found, "answering") or () if _is_gateway(found)}
+    pings = [f for f in scene.looks if _is_gateway(f) or (f.probe.kind == "ping" and host_of(f) in routers)]
+    sent = sum(int(fact(found, "sent") or 0) for found in pings)
+    lost = [f for f in pings if int(fact(f, "sent") or 0) > int(fact(f, "received") or 0)]
+    count = sum(int(fact(found, "sent")) - int(fact(found, "received") or 0) for found in lost)
+    suffers = [found for found in scene.bad(*DEGRADED) if found not in pings]
+    return lost if suffers and count >= LOST and count >= LOST_SHARE * sent else []
+
+
+def _is_gateway(found: Look) -> bool:
+    return found.probe.kind == "gateway"
 
 
 def terminal_on_lan(scene: Scene) -> Iterator[Diagnosis]:
