@@ -68,9 +68,9 @@ class InternetSettings(NetworkSettings, frozen=True, kw_only=True, forbid_unknow
     anchors: Annotated[
         tuple[Text, ...],
         Meta(
-            description='several "host:port" that are never all down; half of them dead is a warning. By default public '
-            "resolvers: Alibaba, Tencent and Baidu in mainland China, Cloudflare and Quad9 worldwide; connected to, "
-            "sent nothing"
+            description='several "host:port" that are never all down; half of them dead is a warning. By default '
+            "public resolvers: Alibaba, Tencent and Baidu in mainland China, Cloudflare and Quad9 worldwide; connected "
+            "to, sent nothing"
         ),
     ] = ANCHORS
     portal_url: Annotated[
