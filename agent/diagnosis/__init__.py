@@ -35,10 +35,14 @@ RULES: tuple[Rule, ...] = (
     outside.slow_everywhere,
     hosts.services,
     hosts.payment_hosts,
+    outside.leftovers,
     onsite.host,
     onsite.software,
     onsite.settlement,
 )
+
+
+ORDER = {cause: place for place, cause in enumerate(CAUSES)}
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def explain(looks: Sequence[Look], places: Mapping[str, Place]) -> Explanation:
     scene.taken.update(harmless)
     found = [diagnosis for rule in RULES for diagnosis in rule(scene)]
     found += [scene.diagnose("unclassified", [left], confidence="possible") for left in scene.unexplained()]
+    found = [diagnosis for diagnosis in found if diagnosis.explains]
     impact = {look.probe.name: look for look in looks}
     return Explanation(tuple(sorted(found, key=lambda each: _weight(each, impact))), harmless)
 
@@ -84,7 +89,7 @@ def _weight(diagnosis: Diagnosis, looks: Mapping[str, Look]) -> tuple[int, int, 
     matters = any(look.probe.impact is not Impact.NONE for look in explained)
     return (
         0 if stops else 1 if matters else 2,
-        list(CAUSES).index(diagnosis.cause),
+        ORDER[diagnosis.cause],
         diagnosis.subjects,
         diagnosis.explains,
     )

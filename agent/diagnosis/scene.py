@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +29,7 @@ DEGRADED = frozenset(
     {
         *("gateway.loss", "gateway.slow", "ping.loss", "ping.slow", "ping.jitter", "port.slow", "port.timeout"),
         *("http.slow", "http.timeout", "dns.slow", "dns.timeout", "tls.handshake_timeout", "internet.partial"),
+        "internet.unreachable",
         *("clock.no_reply", "ping.no_reply", "port.unresolved"),
     }
 )
@@ -44,18 +47,20 @@ class Scene:
         self.looks = sorted(looks, key=lambda found: found.probe.name)
         self.places = places
         self.taken: set[str] = set()
+        self._troubles = [found for found in self.looks if is_trouble(found)]
+        self._well = [found for found in self.looks if found.observation.status is Status.OK]
 
     def bad(self, *reasons: str, where: Test = lambda _found: True) -> list[Look]:
         """Unexplained trouble with one of these reasons (a reason ending in "." stands for all of its kind)."""
-        return [f for f in self.looks if f.probe.name not in self.taken and _is(f, reasons) and where(f)]
+        return [f for f in self._troubles if f.probe.name not in self.taken and _is(f, reasons) and where(f)]
 
     def any_bad(self, *reasons: str) -> list[Look]:
         """The same, explained or not: for comparison."""
-        return [f for f in self.looks if _is(f, reasons)]
+        return [f for f in self._troubles if _is(f, reasons)]
 
     def good(self, *kinds: str, where: Test = lambda _found: True) -> list[Look]:
         """Looks of these kinds that found all well."""
-        return [f for f in self.looks if f.observation.status is Status.OK and f.probe.kind in kinds and where(f)]
+        return [f for f in self._well if f.probe.kind in kinds and where(f)]
 
     def unexplained(self) -> list[Look]:
         """Whatever trouble is left."""
@@ -91,17 +96,27 @@ class Scene:
     def answered_beyond(self) -> list[Look]:
         """Connections that somebody behind the gateway answered, well or not."""
         there = [f for f in self.looks if f.probe.kind in CONNECTING and self.is_beyond(f)]
-        well = [f for f in there if f.observation.status is Status.OK or is_half(f) or _is(f, PRESENT)]
-        return well + [
-            f for f in self.looks if f.probe.kind == "internet" and f.observation.measurements.get("anchors_alive")
+        well = [
+            f for f in there if f.observation.status is Status.OK or is_half(f) or (is_trouble(f) and _is(f, PRESENT))
         ]
+        return well + [f for f in self.looks if f.probe.kind == "internet" and (number(f, "anchors_alive") or 0) > 0]
 
     def heard_beyond(self) -> list[Look]:
         """Anything but TCP that came back from behind the gateway: pings, time, names from a resolver out there."""
         heard = self.good("ping", where=self.is_beyond)
         heard += [f for f in self.any_bad("ping.loss", "ping.slow", "ping.jitter") if self.is_beyond(f)]
-        heard += [f for f in self.looks if f.probe.kind == "clock" and "offset_s" in f.observation.measurements]
-        return heard + self.good("dns")
+        heard += [f for f in self.looks if f.probe.kind == "clock" and number(f, "rtt_ms") is not None]
+        # a resolver in the router may answer from its memory: no word from beyond
+        return [f for f in heard + self.good("dns") if self.place(f) not in ("here", "lan")]
+
+    def shook_hands(self) -> list[Look]:
+        """TLS looks whose handshake brought a certificate, good or not: large packets passed."""
+        there = [f for f in self.looks if f.probe.kind in ("tls", "http") and self.is_beyond(f)]
+        return [
+            f
+            for f in there
+            if text(f, "tls_version") or text(f, "issuer") or (f.observation.status is Status.OK and _is_tls(f))
+        ]
 
     def diagnose(  # noqa: PLR0913 -- one keyword for each thing a diagnosis says
         self,
@@ -116,7 +131,7 @@ class Scene:
     ) -> Diagnosis:
         """A diagnosis; what it explains is taken off the table."""
         clues = list(proof)
-        names = sorted({found.probe.name for found in (*clues, *explains) if is_trouble(found)})
+        names = sorted({found.probe.name for found in (*clues, *explains) if is_trouble(found)} - self.taken)
         self.taken.update(names)
         return Diagnosis(
             cause=cause,
@@ -139,31 +154,52 @@ def is_trouble(found: Look) -> bool:
 
 def is_half(found: Look) -> bool:
     """One address family works and the other does not."""
-    outcomes = {fact(found, "ipv4"), fact(found, "ipv6")} - {None, "no_route"}
+    outcomes = {text(found, "ipv4"), text(found, "ipv6")} - {"", "no_route"}
     return found.observation.reason.startswith("port.") and "ok" in outcomes and len(outcomes) > 1
 
 
 def fact(found: Look, name: str) -> Any:
-    """A measurement, None where it was not taken."""
+    """A measurement as it is, None where it was not taken. A third party's may be of any type."""
     return found.observation.measurements.get(name)
+
+
+def text(found: Look, name: str) -> str:
+    """A measurement that is a text; empty where it is none."""
+    value = found.observation.measurements.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def number(found: Look, name: str) -> float | None:
+    """A measurement that is a finite number; None where it is none."""
+    value = found.observation.measurements.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+        return None
+    return float(value)
 
 
 def host_of(found: Look) -> str:
     """The host that a network probe is about."""
-    return str(fact(found, "host") or getattr(found.probe.settings, "host", None) or found.probe.target)
+    return text(found, "host") or str(getattr(found.probe.settings, "host", None) or found.probe.target)
 
 
 def owner_of(host: str) -> str:
     """Who runs a host, as far as its name tells: the last two labels, three under a country's com, co, org …"""
-    labels = host.rstrip(".").split(".")
+    return _owner(host)
+
+
+@functools.lru_cache(1024)
+def _owner(host: str) -> str:
+    labels = host.rstrip(".").lower().split(".")
     if ":" in host or labels[-1].isdigit():
         return host
     short = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3
     return ".".join(labels[-3:] if short else labels[-2:])
 
 
+def _is_tls(found: Look) -> bool:
+    return found.probe.kind == "tls" or text(found, "url").startswith("https:")
+
+
 def _is(found: Look, reasons: Iterable[str]) -> bool:
     reason = found.observation.reason
-    return is_trouble(found) and any(
-        not one or reason == one or (one.endswith(".") and reason.startswith(one)) for one in reasons
-    )
+    return any(not one or reason == one or (one.endswith(".") and reason.startswith(one)) for one in reasons)
