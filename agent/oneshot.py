@@ -23,7 +23,8 @@ Progress = Callable[[Sequence[Look], Sequence[Probe]], None]
 
 QUICK_S = 1.2
 """A trouble told sooner than this rests on one packet and is looked at again; a time-out has tried for seconds."""
-FLEETING = ("usb", "interface")
+TRANSIENT = (*NETWORK, "interface")
+FLEETING = ("usb",)
 
 
 def check(
@@ -37,7 +38,7 @@ def check(
     started_at, problems = time.time(), list[str]()
     ends = time.monotonic() + timeout if timeout is not None else None
     state = _open(problems)
-    looks = _look(probes, state.memories() if state else {}, timeout, progress)
+    looks = _look(probes, _memories(state, problems), timeout, progress)
     looks = _doubt(looks, ends)
     seq = _keep(state, looks, problems)
     extra, explained = vantage.explained(looks, language, ends)
@@ -66,16 +67,20 @@ def _look(
     looks: list[Look] = []
     awaited = {probe.name: probe for probe in probes}
     began = time.monotonic()
-    answers = runner.look_at_all(probes, memories, timeout)
+    certain: list[str] = []
+
+    def settled() -> bool:
+        cause = enough(looks, list(awaited.values()), time.monotonic() - began)
+        certain[:] = [cause] if cause else []
+        return bool(cause)
+
+    answers = runner.look_at_all(probes, memories, timeout, settled)
     progress(looks, list(awaited.values()))  # draws, and so imports, while the probes already wait for the network
     for found in answers:
         looks.append(found)
         awaited.pop(found.probe.name, None)
         progress(looks, list(awaited.values()))
-        cause = enough(looks, list(awaited.values()), time.monotonic() - began)
-        if cause:
-            return looks + [runner.not_awaited(probe, cause) for probe in awaited.values()]
-    return looks
+    return looks + [runner.not_awaited(probe, cause) for cause in certain for probe in awaited.values()]
 
 
 def _doubt(looks: Sequence[Look], ends: float | None) -> list[Look]:
@@ -83,10 +88,14 @@ def _doubt(looks: Sequence[Look], ends: float | None) -> list[Look]:
 
     So is what may come and go between two looks: a terminal with a loose plug was perhaps just there.
     """
-    doubtful = [f for f in looks if is_trouble(f) and f.probe.kind in NETWORK and f.duration < QUICK_S]
+    doubtful = [f for f in looks if is_trouble(f) and f.probe.kind in TRANSIENT and f.duration < QUICK_S]
     poor = any(is_trouble(found) and found.observation.reason in DEGRADED for found in looks)
     fleeting = (*FLEETING, "gateway") if poor else FLEETING  # does the loss begin at the router already?
-    doubtful += [found for found in looks if found.probe.kind in fleeting and found not in doubtful]
+    doubtful += [
+        found
+        for found in looks
+        if found.probe.kind in fleeting and found not in doubtful and found.observation.status is not Status.FAIL
+    ]
     left = None if ends is None else ends - time.monotonic()
     if not doubtful or (left is not None and left < QUICK_S):
         return list(looks)
@@ -110,6 +119,14 @@ def _open(problems: list[str]) -> store.Store | None:
         return None
     problems.extend(state.problems)
     return state
+
+
+def _memories(state: store.Store | None, problems: list[str]) -> Mapping[str, Any]:
+    try:
+        return state.memories() if state else {}
+    except store.StoreError as error:
+        problems.append(str(error))
+        return {}
 
 
 def _keep(state: store.Store | None, looks: Sequence[Look], problems: list[str]) -> int:

@@ -14,7 +14,7 @@ CONCLUSIVE = frozenset(
 )
 """With one of these nothing beyond this PC can be reached: whoever is still waiting waits in vain."""
 
-ROUTER_S = 1.0
+ROUTER_S = 0.9
 
 
 def enough(looks: Sequence[Look], awaited: Sequence[Probe], elapsed: float) -> str | None:
