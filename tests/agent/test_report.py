@@ -63,7 +63,7 @@ def test_the_headline_names_the_first_broken_link_in_the_readers_language() -> N
     data = rendered([Look(probe, low, 1.7e9, 0.01)])
     assert data["verdict"]["payments"] == "at_risk"
     assert data["verdict"]["headline"] == (
-        "AT RISK: cards can be taken, but something is wrong: till disk: / is nearly full: 4 % free, 10 % wanted"
+        "AT RISK: cards can be taken, but something is wrong. till disk: / is nearly full: 4 % free, 10 % wanted"
     )
     chinese = rendering.Circumstances(seq=7, mode="check", started_at=0, now=1.7e9, language="zh-CN")
     headline = rendered([Look(probe, low, 1.7e9, 0.01)], chinese)["verdict"]["headline"]
