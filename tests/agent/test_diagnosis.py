@@ -20,7 +20,7 @@ from agent.runner import Look
 from probes import registry
 from probes.model import Impact, Role, Status
 from tests.agent import looks as by_hand
-from tests.lab.faults import FAULTS
+from tests.lab.wider import FAULTS
 
 CASES: dict[str, dict[str, Any]] = tomllib.loads(
     (Path(__file__).parents[1] / "cases" / "diagnosis.toml").read_text("utf-8")

@@ -14,9 +14,10 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.lab.faults import FAULTS, Fault
-from tests.lab.healthy import VARIANTS, Variant
+from tests.lab.faults import Fault
+from tests.lab.healthy import Variant
 from tests.lab.store import NAMESPACES, RUN, Store, remove_leftovers
+from tests.lab.wider import FAULTS, VARIANTS
 
 EVERYTHING: dict[str, Fault | Variant] = {**FAULTS, **VARIANTS}
 SOCKET = RUN / "hand.sock"

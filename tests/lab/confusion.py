@@ -25,9 +25,10 @@ from typing import Any
 import jsonschema
 
 from tests.lab.conftest import SYSTEM_PATH
-from tests.lab.faults import FAULTS, PARTIES, Expected, Fault
-from tests.lab.healthy import VARIANTS, Variant
+from tests.lab.faults import PARTIES, Expected, Fault
+from tests.lab.healthy import Variant
 from tests.lab.store import A_AUTH, A_BATCH, B_AUTH, B_BATCH, ROUTER, TERMINAL, TIME, TMS, Store
+from tests.lab.wider import FAULTS, VARIANTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "diagnosis.md"

@@ -91,6 +91,7 @@ class Fault:
     wait: float = 1.2
     """How long one look may take."""
     changes: tuple[tuple[str, str], ...] = ()
+    template: str = "till.toml"
 
     @property
     def cause(self) -> str:
@@ -118,6 +119,8 @@ def fault(
     seen: Mapping[str, str],
     alternatives: tuple[str, ...] = (),
     wait: float = 1.2,
+    changes: tuple[tuple[str, str], ...] = (),
+    template: str = "till.toml",
 ) -> Callable[[Callable[[Store], Iterator[None]]], Make]:
     """Enter a function in FAULTS under its own name."""
 
@@ -125,7 +128,7 @@ def fault(
         make = contextlib.contextmanager(function)
         name, title = function.__name__, (function.__doc__ or "").split("\n")[0]
         expected = (Expected(cause, alternatives),)
-        FAULTS[name] = Fault(name, layer, title, expected, payments, make, seen, wait)
+        FAULTS[name] = Fault(name, layer, title, expected, payments, make, seen, wait, changes, template)
         return make
 
     return enter

@@ -32,20 +32,24 @@ class Variant:
     seen: Mapping[str, str] = field(default_factory=dict)
     wait: float = 1.2
     changes: tuple[tuple[str, str], ...] = ()
+    template: str = "till.toml"
 
 
 VARIANTS: dict[str, Variant] = {}
 
 
 def variant(
-    *changes: tuple[str, str], seen: Mapping[str, str] | None = None, wait: float = 1.2
+    *changes: tuple[str, str],
+    seen: Mapping[str, str] | None = None,
+    wait: float = 1.2,
+    template: str = "till.toml",
 ) -> Callable[[Callable[[Store], Iterator[None]]], Callable[[Store], AbstractContextManager[None]]]:
     """Enter a function in VARIANTS; `seen` are the looks that differ from a plain store's."""
 
     def enter(function: Callable[[Store], Iterator[None]]) -> Callable[[Store], AbstractContextManager[None]]:
         make = contextlib.contextmanager(function)
         name, title = function.__name__, (function.__doc__ or "").split("\n")[0]
-        VARIANTS[name] = Variant(name, title, make, {**CAN_PAY, **(seen or {})}, wait, changes)
+        VARIANTS[name] = Variant(name, title, make, {**CAN_PAY, **(seen or {})}, wait, changes, template)
         return make
 
     return enter

@@ -12,7 +12,7 @@ The control file is JSON too and read at every connection and every datagram, so
     tcp   ok · stall · close · reset
     http  ok · stall · close · reset · status:NNN · body:TEXT
     ntp   ok · silent · offset:SECONDS · stratum16 · kiss · babble
-    dns   ok · silent · servfail · refused · all:ADDRESS · missing:NAME,NAME
+    dns   ok · silent · servfail · refused · all:ADDRESS · missing:NAME,NAME · lie:ADDRESS,NAME,NAME · slow:SECONDS
 """
 
 from __future__ import annotations
@@ -239,6 +239,8 @@ def answer_dns(plan: Plan, name: str, query: bytes) -> bytes | None:
         code, found = {"servfail": 2, "refused": 5}[mood], []
     elif mood == "all":
         found = [value]
+    elif mood == "lie" and asked_name in value.split(",")[1:]:
+        found = value.split(",")[:1]
     elif found is None or (mood == "missing" and asked_name in value.split(",")):
         code, found = 3, []
     answers = records(found or [], asked_type)
@@ -274,7 +276,11 @@ def take_datagram(plan: Plan, name: str, service: str, listener: socket.socket) 
     with contextlib.suppress(OSError, IndexError, ValueError):
         data, sender = listener.recvfrom(4096)
         if (reply := DATAGRAMS[service](plan, name, data)) is not None:
-            listener.sendto(reply, sender)
+            mood, _, value = plan.mood(name).partition(":")
+            if mood == "slow":
+                threading.Timer(float(value), listener.sendto, (reply, sender)).start()
+            else:
+                listener.sendto(reply, sender)
 
 
 def main(path: str) -> None:

@@ -293,7 +293,7 @@ class Store:
         try:
             self.forget_state()
             with fault.make(self):
-                self.write_config(*fault.changes)
+                self.write_config(*fault.changes, template=fault.template)
                 self.sh("till", "ip neigh flush all; ip -6 neigh flush all")
                 yield
         finally:
@@ -338,10 +338,13 @@ class Store:
             f"route replace ::/0 via {self.lan.host(ROUTER, 6)} dev eth0",
         )
 
-    def write_config(self, *changes: tuple[str, str]) -> None:
-        """Write the till's configuration from the template; each change is (text, other text)."""
-        text = string.Template((HERE / "till.toml").read_text()).substitute(
-            run=self.run, terminal=self.lan.host(TERMINAL), pos=self.pos_name
+    def write_config(self, *changes: tuple[str, str], template: str = "till.toml") -> None:
+        """Write the till's configuration from a template; each change is (text, other text)."""
+        text = string.Template((HERE / template).read_text()).substitute(
+            run=self.run,
+            terminal=self.lan.host(TERMINAL),
+            terminal6=self.lan.host(TERMINAL, 6),
+            pos=self.pos_name,
         )
         for old, new in changes:
             if old not in text:
@@ -513,13 +516,13 @@ E""",
                 raise LabError(f"{name} did not start: {log.read_text()}")
             time.sleep(0.01)
 
-    def start_dnsmasq(self) -> None:
+    def start_dnsmasq(self, *more: str) -> None:
         """Start the router's DNS forwarder and DHCP server. It keeps nothing, so that no fault outlives itself."""
         lan = self.lan
         words = f"""--keep-in-foreground --conf-file=/dev/null --user=root --pid-file= --log-facility=- --interface=lan
             --no-hosts --no-resolv --cache-size=0 --server={address(RESOLVER)} --no-ping
             --dhcp-range={lan.host(100)},{lan.host(200)},1h --dhcp-leasefile={self.run}/leases"""
-        self.start("dnsmasq", self.in_room("router", "dnsmasq", *words.split()), ready="started")
+        self.start("dnsmasq", self.in_room("router", "dnsmasq", *words.split(), *more), ready="started")
 
     def start_pos(self, user: str = "root") -> None:
         """Start the fake POS software: a process with a name of its own that holds the terminal's port."""

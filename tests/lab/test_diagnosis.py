@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.confusion import look
-from tests.lab.faults import FAULTS, Fault
-from tests.lab.healthy import VARIANTS, Variant
+from tests.lab.faults import Fault
+from tests.lab.healthy import Variant
 from tests.lab.store import Store
+from tests.lab.wider import FAULTS, VARIANTS
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.faults import FAULTS, Fault
-from tests.lab.healthy import VARIANTS, Variant
+from tests.lab.faults import Fault
+from tests.lab.healthy import Variant
 from tests.lab.store import (
     A_AUTH,
     A_BATCH,
@@ -28,6 +28,7 @@ from tests.lab.store import (
     Store,
     address,
 )
+from tests.lab.wider import FAULTS, VARIANTS
 
 LOOK = Path(__file__).with_name("look.py")
 ALIASES = {
