@@ -97,7 +97,8 @@ def _doubt(looks: Sequence[Look], ends: float | None) -> list[Look]:
         if found.probe.kind in fleeting and found not in doubtful and found.observation.status is not Status.FAIL
     ]
     left = None if ends is None else ends - time.monotonic()
-    if not doubtful or (left is not None and left < QUICK_S):
+    proven = any(f.observation.measurements.get("conflicting_address") and is_trouble(f) for f in looks)
+    if proven or not doubtful or (left is not None and left < QUICK_S):
         return list(looks)
     memories = {found.probe.name: found.observation.memory for found in doubtful}
     again = {f.probe.name: f for f in runner.look_at_all([found.probe for found in doubtful], memories, left)}

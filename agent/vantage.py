@@ -70,9 +70,10 @@ def explained(looks: Sequence[Look], language: Language, ends: float | None) -> 
         looks = [judged.get(found.probe.name, found) for found in looks]
         extra = list[Look]()
     else:
-        extra = _pings(_wishes(Scene(looks, known), unsure), looks, language, until)
+        extra = _further(Scene(looks, known), unsure, language, until)
     again = _explain(looks, extra)
-    kept = [found for found in extra if again.of(found.probe.name) != "unclassified"]
+    firm = {found.probe.name for found in looks}
+    kept = [found for found in extra if found.probe.name in firm or again.of(found.probe.name) != "unclassified"]
     if len(kept) < len(extra):
         again = _explain(looks, kept)
     if passed:
@@ -87,7 +88,7 @@ def merged(looks: Sequence[Look], extra: Iterable[Look]) -> list[Look]:
 
 
 def _explain(looks: Sequence[Look], extra: Sequence[Look]) -> Explanation:
-    every = [*looks, *extra]
+    every = merged(looks, extra)
     return explain(every, places(every))
 
 
@@ -131,12 +132,24 @@ def _answering_beyond(scene: Scene) -> list[str]:
     return list(addresses)[:2]
 
 
-def _pings(wishes: Sequence[Wish], looks: Sequence[Look], language: Language, until: float) -> list[Look]:
-    taken = {found.probe.name for found in looks}
-    asked = {f"ping/{wish.host}": wish for wish in reversed(wishes[:MOST])}
-    probes = [_ping(wish, language, until) for name, wish in asked.items() if name not in taken]
-    answers = runner.look_at_all(probes, {}, max(0.0, until - time.monotonic()))
-    return [_marked(found) for found in answers if found.observation.reason in TELLING[asked[found.probe.name].purpose]]
+def _further(scene: Scene, unsure: Sequence[Diagnosis], language: Language, until: float) -> list[Look]:
+    """All extra looks at once; what says nothing is left out."""
+    taken = {found.probe.name for found in scene.looks}
+    wishes = [wish for wish in _wishes(scene, unsure) if f"ping/{wish.host}" not in taken][:MOST]
+    probes = {f"ping/{wish.host}": _ping(wish, language, until) for wish in reversed(wishes)}
+    telling = {f"ping/{wish.host}": TELLING[wish.purpose] for wish in reversed(wishes)}
+    if any(wish.purpose != TARGET for wish in wishes):
+        probes |= {again.name: again for again in _once_more(scene, unsure, until)[: MOST - len(probes)]}
+    answers = runner.look_at_all(list(probes.values()), {}, max(0.0, until - time.monotonic()))
+    return [_marked(found) for found in answers if found.observation.reason in telling.get(found.probe.name, ("ok",))]
+
+
+def _once_more(scene: Scene, unsure: Sequence[Diagnosis], until: float) -> list[Probe]:
+    """Ports that were silent: three SYNs in a row may get lost on a poor line. Only good news will count."""
+    named = {name for found in unsure for name in found.explains}
+    silent = [f for f in scene.any_bad("port.timeout") if f.probe.name in named and scene.is_beyond(f)]
+    left = Seconds(max(0.01, min(PING_S, until - time.monotonic())))
+    return [replace(f.probe, timeout=left) for f in silent if f.observation.status is Status.FAIL]
 
 
 def _ping(wish: Wish, language: Language, until: float) -> Probe:
