@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agent.texts import Language
 
 NOTHING_EXPLAINED = Explanation()
+SUBJECTS = 2
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +103,20 @@ def headline(finding: Finding, explained: Explanation, about: Circumstances) -> 
 
 def advice_on(diagnosis: Diagnosis, about: Circumstances) -> Advice:
     """The texts for one diagnosis, the site's own first."""
-    return advice(diagnosis.cause, about.language, {"subject": ", ".join(diagnosis.subjects)}, about.site_advice)
+    return advice(diagnosis.cause, about.language, {"subject": _subject(diagnosis, about.language)}, about.site_advice)
+
+
+def title_of(cause: str, about: Circumstances) -> str:
+    """What people call a cause, of nobody in particular."""
+    return advice(cause, about.language, {}, about.site_advice).title
+
+
+def _subject(diagnosis: Diagnosis, language: Language) -> str:
+    """The targets concerned; of many the first ones and how many more."""
+    shown, more = diagnosis.subjects[:SUBJECTS], len(diagnosis.subjects) - SUBJECTS
+    if more <= 0:
+        return texts.phrase("subject.all", language, shown=list(shown))
+    return texts.phrase("subject.more", language, shown=list(shown), more=more)
 
 
 def summary(found: Look, language: Language) -> str:
@@ -151,8 +165,14 @@ def _diagnosis(diagnosis: Diagnosis, looks: Sequence[Look], about: Circumstances
         contact=contact,
         explains=list(diagnosis.explains),
         evidence=[EvidencePart(probe=c.probe, reason=c.reason, detail=said[c.probe]) for c in diagnosis.evidence],
-        ruled_out=[RuledOutPart(cause=each.cause, because=f"{each.probe}: {said[each.probe]}") for each in ruled_out],
+        ruled_out=[
+            RuledOutPart(
+                cause=each.cause, title=title_of(each.cause, about), because=f"{each.probe}: {said[each.probe]}"
+            )
+            for each in ruled_out
+        ],
         alternatives=list(diagnosis.alternatives),
+        alternative_titles=[title_of(cause, about) for cause in diagnosis.alternatives],
         fingerprint=fingerprint(diagnosis, contact, about.store),
     )
 

@@ -73,6 +73,7 @@ class RuledOutPart(Part, frozen=True, kw_only=True):
     """A cause that an observation speaks against."""
 
     cause: str
+    title: str
     because: str
 
 
@@ -94,6 +95,7 @@ class DiagnosisPart(Part, frozen=True, kw_only=True):
     evidence: list[EvidencePart]
     ruled_out: list[RuledOutPart]
     alternatives: list[str]
+    alternative_titles: list[str]
     fingerprint: str
 
 

@@ -160,14 +160,15 @@ def _printable(char: str) -> str:
 
 
 def _fault(diagnosis: Mapping[str, Any], language: Language, whole: bool) -> Fault:
-    """What is said about one fault; of those that come second only what is broken, why, and whom to call."""
+    """What is said about one fault; of those that come second not the technician's part."""
     ruled_out = [texts.phrase("diagnosis.ruled_out_item", language, **each) for each in diagnosis["ruled_out"]]
+    alternatives = zip(diagnosis["alternative_titles"], diagnosis["alternatives"], strict=True)
     said = [
         ("why", [diagnosis["explanation"]]),
         ("because", [f"{each['probe']}: {each['detail']}" for each in diagnosis["evidence"]]),
         ("ruled_out", ruled_out if whole else ()),
-        ("alternatives", diagnosis["alternatives"]),
-        ("now", diagnosis["steps"] if whole else ()),
+        ("alternatives", [f"{title}  [{code}]" for title, code in alternatives]),
+        ("now", diagnosis["steps"]),
         ("technician", diagnosis["technician_steps"] if whole else ()),
         ("careful", diagnosis["warnings"]),
         ("works", diagnosis["still_works"] if whole else ()),
@@ -193,7 +194,7 @@ def _folded(probes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         cause = probe["explained_by"]
         if cause in first:
             first[cause]["folded"].append(probe["label"] or probe["name"])
-        elif cause:
+        elif cause and cause != "unclassified":  # of these each is a fault of its own
             first[cause] = {**probe, "folded": []}
             shown.append(first[cause])
         else:
@@ -205,7 +206,7 @@ def _row(probe: Mapping[str, Any], language: Language, verbose: bool) -> Row:
     below: list[str] = []
     if probe.get("folded"):
         names = probe["folded"]
-        below.append(texts.phrase("check.folded", language, count=len(names), cause=probe["explained_by"], names=names))
+        below.append(texts.phrase("check.folded", language, count=len(names), names=names))
     if verbose:
         below.append(f"{probe['kind']} {probe['target']} · {probe['reason']} · {probe['duration_ms']:.0f} ms")
         facts = ", ".join(f"{key}={_told(value)}" for key, value in probe["measurements"].items())
