@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import threading
 import time
@@ -77,12 +78,19 @@ def _observe(probe: Probe, memory: Memory, ends: float) -> Observation:
     except CannotAnswer as error:
         cause = error
     except PermissionError as error:
-        cause = Denied(f"{error.strerror}: {error.filename or probe.target}" if error.strerror else str(error))
+        cause = _denied(error, probe)
     except TimeoutError as error:
         cause = OutOfTime(str(error) or "timed out")
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- a third party's may raise anything; none stops the others
         cause = _crash(error)
     return _clean(_unanswered(cause, probe, ends - began))
+
+
+def _denied(error: PermissionError, probe: Probe) -> Denied:
+    path = str(error.filename or probe.target)
+    if error.errno is not None and error.strerror == os.strerror(error.errno):
+        return Denied(f"Permission denied: {path}", why="not_permitted", path=path)
+    return Denied(f"{error.strerror}: {path}" if error.strerror else str(error))
 
 
 def _crash(error: BaseException) -> CannotAnswer:
@@ -93,10 +101,12 @@ def _crash(error: BaseException) -> CannotAnswer:
 
 def _unanswered(error: CannotAnswer, probe: Probe, allowed: float = float("inf")) -> Observation:
     """`allowed` seconds it had, where the whole run gave it less than its own time."""
-    detail = str(error)
     timeout = min(float(probe.timeout), round(max(allowed, 0.0), 3))
-    facts: dict[str, Measurement] = {"detail": detail, "timeout_s": timeout}
-    return Observation(status=error.status, reason=error.reason, detail=detail, measurements=facts)
+    facts: dict[str, Measurement] = {
+        key: value if isinstance(value, (bool, int, float)) else str(value) for key, value in error.because.items()
+    }
+    facts["timeout_s"] = timeout
+    return Observation(status=error.status, reason=error.reason, detail=str(error), measurements=facts)
 
 
 def _clean(observation: Observation) -> Observation:
@@ -181,7 +191,11 @@ class _Run:
         while self.waiting:
             probe = self.waiting.popleft()
             if self.owed.pop(probe.name, None):
-                cause = CannotAnswer(f"cannot start the look: {self.refusal}; is this user's process limit reached?")
+                cause = CannotAnswer(
+                    f"cannot start the look: {self.refusal}; is this user's process limit reached?",
+                    why="cannot_start",
+                    refusal=self.refusal,
+                )
                 yield Look(probe, _unanswered(cause, probe), time.time(), 0.0)
 
     def _work(self) -> None:
@@ -208,17 +222,16 @@ class _Run:
             if began.ends + GRACE_S > now:
                 continue
             del self.owed[name]
-            text = "the time for the whole run was over"
+            cause = OutOfTime("the time for the whole run was over", why="run_over")
             if name in self.started:
-                text = "it hangs and was left behind"
+                cause = OutOfTime("it hangs and was left behind", why="left_behind")
                 self.left_behind.add(name)
                 self.workers -= 1
                 self._hire()
-            yield Look(probe, _unanswered(OutOfTime(text), probe, began.ends - began.at), began.wall, now - began.at)
+            yield Look(probe, _unanswered(cause, probe, began.ends - began.at), began.wall, now - began.at)
 
 
 def not_awaited(probe: Probe, cause: str) -> Look:
     """The look of a probe that nobody waited for, because `cause` explains already what it would see."""
-    seen = _unanswered(OutOfTime(f"not waited for, {cause} explains it"), probe)
-    seen.measurements["explained_by"] = cause
-    return Look(probe, seen, time.time(), 0.0)
+    error = OutOfTime(f"not waited for, {cause} explains it", why="not_awaited", explained_by=cause)
+    return Look(probe, _unanswered(error, probe), time.time(), 0.0)

@@ -61,7 +61,7 @@ def read(settings: AgeSettings, host: Host) -> Reading:
     """Ask for the times, not for the contents; a dead file server costs the deadline and no more."""
     question = ("age", str(host.root), settings.path)
     name, newest = hanging.answer(
-        host, question, lambda: _newest(host, settings.path), f"{settings.path} does not answer"
+        host, question, lambda: _newest(host, settings.path), hanging.file_system(settings.path)
     )
     if newest is None:
         return Reading(time.time())

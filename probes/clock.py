@@ -99,7 +99,10 @@ def judge(settings: ClockSettings, reading: Reading, _memory: Memory) -> Observa
     if settings.server:
         return warn("clock.bad_server" if sample else "clock.no_reply", facts, *evidence)
     if reading.kernel.synchronised is None:
-        raise Unsupported(f"the kernel does not say whether its clock is kept ({reading.kernel.detail}); set `server`")
+        said = reading.kernel.detail
+        raise Unsupported(
+            f"the kernel does not say whether its clock is kept ({said}); set `server`", why="clock_untold", said=said
+        )
     return ok(facts, *evidence) if reading.kernel.synchronised else warn("clock.unsynchronised", facts, *evidence)
 
 

@@ -56,7 +56,7 @@ def read(_settings: CpuSettings, host: Host) -> Reading:
     """Ask for averages the kernel keeps anyway; nothing is sampled and nobody waits."""
     loads, quota = capacity.load(host), capacity.quota(host)
     if loads is None and quota is None:
-        raise Unsupported("there is no /proc/loadavg")
+        raise Unsupported("there is no /proc/loadavg", why="no_loadavg")
     cores = float(capacity.cores(host))
     return Reading(time.monotonic(), cores, loads, capacity.pressure(host, "cpu"), quota)
 

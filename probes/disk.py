@@ -77,7 +77,13 @@ def read(settings: DiskSettings, host: Host) -> Reading:
         return Reading(absent=True)
     stat = usage.stat
     if not stat.f_blocks and not usage.is_read_only:
-        raise Unsupported(f"{usage.mount.filesystem or 'this file system'} at {settings.path} does not tell its size")
+        filesystem = usage.mount.filesystem or "-"
+        raise Unsupported(
+            f"{filesystem} at {settings.path} does not tell its size",
+            why="size_untold",
+            filesystem=filesystem,
+            path=settings.path,
+        )
     return Reading(
         total=stat.f_blocks * stat.f_frsize,
         free=stat.f_bavail * stat.f_frsize,

@@ -106,7 +106,7 @@ def read(settings: GatewaySettings, host: Host) -> Reading:
         time.sleep(MOMENT)
         sides[0] = _side(host, chosen[0], answers.get(chosen[0].gateway))
     if not may_ping and not _decided(sides[0], since, 0.0):
-        raise Denied(icmp.DENIED)
+        raise icmp.denied()
     return Reading(began, time.time(), tuple(sides), tuple(others), may_ping)
 
 

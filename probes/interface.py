@@ -247,7 +247,7 @@ def _usual(host: Host) -> str:
     every = [link for link in net.links(host) if not link.flags & net.LOOPBACK]
     able = [link for link in every if link.device] or [link for link in every if link.peer]
     if not able:
-        raise NotFitted("this PC has no network interface but the loopback")
+        raise NotFitted("this PC has no network interface but the loopback", why="no_interface")
     return min(able, key=lambda link: (not link.carrier, not link.up, link.wireless, link.name)).name
 
 

@@ -65,7 +65,7 @@ def read(_settings: MemorySettings, host: Host) -> Reading:
     """Ask the kernel what a program could still get."""
     seen = capacity.memory(host)
     if seen is None:
-        raise Unsupported("there is no /proc/meminfo")
+        raise Unsupported("there is no /proc/meminfo", why="no_meminfo")
     return Reading(
         total=seen.total,
         available=seen.available,

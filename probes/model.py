@@ -15,6 +15,7 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -60,7 +61,33 @@ class Role(enum.StrEnum):
     SERVICE = "service"
 
 
-class CannotAnswer(Exception):
+def because(text: str, why: str = "", **facts: Scalar) -> dict[str, Measurement]:
+    """Measurements from which a sentence makes its `{detail}`, in any language: see `Told`."""
+    return {**facts, "detail": text, **({"why": why} if why else {})}
+
+
+class Told(Exception):
+    """The text says in English what is wrong, as everywhere in Python; people read it in their own language.
+
+    `why` is a short stable word for the text, under which agent/texts/why.toml has it in every language, filled from
+    `facts`. Without one people read the English.
+    """
+
+    why: str = ""
+    facts: Mapping[str, Scalar] = MappingProxyType({})
+
+    def __init__(self, *text: object, why: str = "", **facts: Scalar) -> None:
+        super().__init__(*text)
+        self.why = why
+        self.facts = facts
+
+    @property
+    def because(self) -> dict[str, Measurement]:
+        """This as measurements."""
+        return because(str(self), self.why, **self.facts)
+
+
+class CannotAnswer(Told):
     """A probe could not look; the text says why and what would mend it."""
 
     status = Status.UNKNOWN

@@ -45,9 +45,9 @@ def read(_settings: PowerSettings, host: Host) -> Reading:
     """Ask the kernel. A PC that nothing reports on is no PC on the mains: it is one that cannot tell."""
     reading = Reading(tuple(power.supplies(host)), power.undervoltage(host))
     if not _batteries(reading) and not _mains(reading) and reading.undervoltage is None:
-        raise NotFitted("no power supply reports to this PC; a UPS can be watched with kind ups")
+        raise NotFitted("no power supply reports to this PC; a UPS can be watched with kind ups", why="no_power_supply")
     if _batteries(reading) and _external(reading) is None:
-        raise Unsupported("the battery does not say whether it is being charged or drained")
+        raise Unsupported("the battery does not say whether it is being charged or drained", why="battery_untold")
     return reading
 
 

@@ -105,7 +105,10 @@ def read(settings: ProcessSettings, host: Host) -> Reading:
     fitting = [process for process in processes.everything(host) if _fits(settings, process)]
     alive = [process for process in fitting if process.runs]
     if not alive and not processes.sees_others(host):
-        raise Denied("the system hides other users' programs (hidepid); posagent needs the group that may see them")
+        raise Denied(
+            "the system hides other users' programs (hidepid); posagent needs the group that may see them",
+            why="hidepid",
+        )
     listening, holder, unseen = None, "", ""
     if settings.listens is not None and alive:
         listening, holder, unseen = _listening(host, settings.listens, alive)

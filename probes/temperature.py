@@ -34,7 +34,7 @@ def read(_settings: TemperatureSettings, host: Host) -> Reading:
     """Ask all sensors; a PC without any is not cold."""
     found = tuple(sensors.temperatures(host))
     if not found:
-        raise NotFitted("no temperature sensor answers on this PC")
+        raise NotFitted("no temperature sensor answers on this PC", why="no_sensor")
     return Reading(found)
 
 

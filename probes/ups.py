@@ -86,7 +86,11 @@ def read(settings: UpsSettings, host: Host) -> Reading:
         return Reading(unreachable="no answer")
     except nut.Refused as error:
         if error.code == "ACCESS-DENIED":
-            raise Denied(f"the NUT server at {settings.host} does not let this PC read (ACCESS-DENIED)") from error
+            raise Denied(
+                f"the NUT server at {settings.host} does not let this PC read (ACCESS-DENIED)",
+                why="ups_denied",
+                host=settings.host,
+            ) from error
         return Reading(error=error.code, text=str(error))
     return Reading(ups=found.name, variables=found.variables)
 

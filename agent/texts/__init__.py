@@ -2,7 +2,8 @@
 
 A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
 `{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{rtt_ms}` a number with three significant digits, a
-missing one prints "?".
+missing one prints "?". `{detail}` is the text that `why.toml` has for the fact `why`, where there is one: which case of
+a reason this is.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ def sentence(kind: str, reason: str, facts: Mapping[str, Any], language: Languag
     template = catalogue.get(reason, {}).get(language)
     if template is None:
         return otherwise or reason
-    return fill(template, facts)
+    return fill(template, _with_detail(facts, language))
+
+
+def _with_detail(facts: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
+    why = facts.get("why")
+    template = _catalogue("why").get(why, {}).get(language) if isinstance(why, str) else None
+    return facts if template is None else {**facts, "detail": fill(template, facts)}
 
 
 def kind_name(kind: str, language: Language) -> str:

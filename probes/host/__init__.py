@@ -36,7 +36,7 @@ class Host:
         """Seconds until the deadline. Raises OutOfTime when there are none."""
         seconds = self.ends - time.monotonic()
         if seconds <= 0:
-            raise OutOfTime("the deadline of this look passed")
+            raise OutOfTime("the deadline of this look passed", why="deadline_passed")
         return seconds
 
     @property

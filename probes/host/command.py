@@ -73,13 +73,17 @@ def run(
     ends = host.ends - min(0.05, host.left() / 10)
     words = [str(word) for word in argv]
     if not words or not words[0] or any("\0" in word for word in words):
-        raise Unsupported("an empty command, or one with a NUL character, cannot be run")
+        raise Unsupported("an empty command, or one with a NUL character, cannot be run", why="empty_command")
     environment = {**ENVIRONMENT, **(env or {})}
     return hanging.answer(
         host,
         ("run", *words),
         lambda: _Run(words, environment, stdin, limit, ends).outcome(),
-        f"{words[0]} does not answer: it could not even be started, or killed, in time",
+        OutOfTime(
+            f"{words[0]} does not answer: it could not even be started, or killed, in time",
+            why="program_hangs",
+            program=words[0],
+        ),
     )
 
 
@@ -135,7 +139,7 @@ class _Run:
         while not self._has_ended():
             left = self.ends - time.monotonic()
             if left <= 0:
-                raise OutOfTime(self._complaint())
+                raise self._late()
             # Without a handle on its exit (Linux before 5.3) look fifty times a second.
             self._serve(self.selector.select(left if self.exit_handle is not None else min(left, 0.02)))
             if self.count > BABBLE * self.limit:
@@ -206,9 +210,12 @@ class _Run:
         text = bytes(kept[: self.limit]).decode("utf-8", "replace")
         return scrub(text, cut=len(kept) > self.limit)
 
-    def _complaint(self) -> str:
-        said = (self._text("stdout") or self._text("stderr")).strip()
-        return f"{self.name} did not end in time" + (f"; it had said: {said[:200]}" if said else "")
+    def _late(self) -> OutOfTime:
+        said = (self._text("stdout") or self._text("stderr")).strip()[:200]
+        if not said:
+            return OutOfTime(f"{self.name} did not end in time", why="program_late", program=self.name)
+        text = f"{self.name} did not end in time; it had said: {said}"
+        return OutOfTime(text, why="program_late_saying", program=self.name, said=said)
 
 
 def _start(words: list[str], env: Mapping[str, str], stdin: int) -> subprocess.Popen[bytes]:
@@ -224,14 +231,20 @@ def _start(words: list[str], env: Mapping[str, str], stdin: int) -> subprocess.P
             start_new_session=True,
         )
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFitted(f"there is no program {words[0]}, or none to interpret it") from error
+        raise NotFitted(
+            f"there is no program {words[0]}, or none to interpret it", why="no_program", program=words[0]
+        ) from error
     except PermissionError as error:
-        raise Denied(f"{words[0]} may not be run by this user") from error
+        raise Denied(
+            f"{words[0]} may not be run by this user", why="program_not_permitted", program=words[0]
+        ) from error
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
         raise Unsupported(
-            f"{words[0]} is no program for this machine: a script needs a first line like #!/bin/sh"
+            f"{words[0]} is no program for this machine: a script needs a first line like #!/bin/sh",
+            why="not_executable",
+            program=words[0],
         ) from error
 
 

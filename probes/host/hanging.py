@@ -17,8 +17,8 @@ T = TypeVar("T")
 _left_behind: dict[Hashable, threading.Thread] = {}
 
 
-def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: str) -> T:
-    """What `ask()` returns or raises. Raises OutOfTime with the text `hung` when it outlasts the deadline.
+def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: OutOfTime) -> T:
+    """What `ask()` returns or raises. Raises `hung` when it outlasts the deadline.
 
     `question` names what is asked: while an earlier thread still hangs on it, no second one is started.
     """
@@ -26,7 +26,7 @@ def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: str) -> T
     if earlier is not None:
         earlier.join(host.left())
         if earlier.is_alive():
-            raise OutOfTime(hung)
+            raise hung
         _left_behind.pop(question, None)
     answers: list[T] = []
     errors: list[BaseException] = []
@@ -44,8 +44,13 @@ def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: str) -> T
         raise errors[0]
     if not answers:
         _left_behind[question] = thread
-        raise OutOfTime(hung)
+        raise hung
     return answers[0]
+
+
+def file_system(path: str) -> OutOfTime:
+    """What to say when the file system of a path hangs."""
+    return OutOfTime(f"the file system of {path} does not answer", why="file_system_hangs", path=path)
 
 
 def left_behind() -> list[str]:

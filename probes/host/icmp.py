@@ -32,10 +32,6 @@ ANSWER_MARGIN = 0.15  # of the deadline, kept for whoever asked
 PAYLOAD = 56
 PATIENCE = 1.0
 BLOCKED_HERE, NO_ROUTE, UNREACHABLE = "blocked_here", "no_route", "unreachable"
-DENIED = (
-    "ping needs a ping socket (sysctl net.ipv4.ping_group_range must include this user's group, for example "
-    '"0 2147483647") or the capability CAP_NET_RAW'
-)
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 _ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 _TIMESTAMP = 35  # SO_TIMESTAMPNS
@@ -317,7 +313,16 @@ def _socket(family: int) -> socket.socket:
     for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
         with contextlib.suppress(PermissionError):
             return socket.socket(family, kind, protocol)
-    raise Denied(DENIED)
+    raise denied()
+
+
+def denied() -> Denied:
+    """What to say where this user may not ping."""
+    return Denied(
+        "ping needs a ping socket (sysctl net.ipv4.ping_group_range must include this user's group, for example "
+        '"0 2147483647") or the capability CAP_NET_RAW',
+        why="no_ping_socket",
+    )
 
 
 def _header(data: bytes) -> tuple[int, int, int]:

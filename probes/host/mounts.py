@@ -82,7 +82,7 @@ def usage(host: Host, path: str) -> Usage | None:
         mount = of(host, inside)
         return Usage(stat, mount, _refuses(stat, mount) or _layer_refuses(host, mount))
 
-    return hanging.answer(host, ("usage", str(host.root), path), ask, f"the file system of {path} does not answer")
+    return hanging.answer(host, ("usage", str(host.root), path), ask, hanging.file_system(path))
 
 
 def _refuses(stat: os.statvfs_result, mount: Mount) -> bool:

@@ -43,7 +43,7 @@ def installed(host: Host, name: str) -> Installed | None:
         if version:
             return Installed(version, "rpm")
     if not asked:
-        raise NotFitted("this PC has neither dpkg nor rpm")
+        raise NotFitted("this PC has neither dpkg nor rpm", why="no_packages")
     return None
 
 

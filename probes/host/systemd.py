@@ -37,19 +37,20 @@ class Unit(msgspec.Struct, frozen=True):
 def unit(host: Host, name: str) -> Unit:
     """The state of a unit, `.service` being understood. Raises Unsupported where systemd does not rule."""
     if not host.is_this_machine or not host.path("/run/systemd/system").is_dir():
-        raise Unsupported("this system is not run by systemd; use a probe of kind `process` instead")
+        raise Unsupported("this system is not run by systemd; use a probe of kind `process` instead", why="no_systemd")
     shown = ",".join(_PROPERTIES)
     try:
         outcome = command.run(host, ["systemctl", "show", "--no-pager", f"--property={shown}", "--", name])
     except NotFitted as error:
-        raise Unsupported("there is no systemctl") from error
+        raise Unsupported("there is no systemctl", why="no_systemctl") from error
     complaint = outcome.stderr.strip()
+    said = complaint[:200] or outcome.signal or f"exit code {outcome.exit_code}"
     if _BUS.search(complaint):
-        raise Unsupported(f"systemd does not answer: {complaint[:200]}")
+        raise Unsupported(f"systemd does not answer: {said}", why="systemd_silent", said=said)
     if outcome.exit_code != 0:
         if "denied" in complaint.lower():
-            raise Denied(f"systemd does not tell this user: {complaint[:200]}")
-        raise Unsupported(f"systemctl show failed: {complaint[:200] or outcome.signal or outcome.exit_code}")
+            raise Denied(f"systemd does not tell this user: {said}", why="systemd_denied", said=said)
+        raise Unsupported(f"systemctl show failed: {said}", why="systemctl_failed", said=said)
     return parse(outcome.stdout)
 
 

@@ -43,7 +43,7 @@ def whole(host: Host, path: str, limit: int) -> bytes:
         with place.open("rb") as file:
             return file.read(limit)
 
-    return hanging.answer(host, ("read", str(place)), ask, f"the file system of {path} does not answer")
+    return hanging.answer(host, ("read", str(place)), ask, hanging.file_system(path))
 
 
 def pieces(host: Host, pattern: str, *, limit: int = LIMIT, generations: bool = True) -> list[Piece]:
@@ -65,7 +65,7 @@ def pieces(host: Host, pattern: str, *, limit: int = LIMIT, generations: bool = 
             taken.append(piece)
         return taken[::-1]
 
-    return hanging.answer(host, ("tail", str(host.root), pattern), ask, f"the file system of {pattern} does not answer")
+    return hanging.answer(host, ("tail", str(host.root), pattern), ask, hanging.file_system(pattern))
 
 
 def _newest(host: Host, pattern: str, generations: bool) -> list[Path]:

@@ -173,11 +173,18 @@ def _new_context(ca_file: str | None) -> ssl.SSLContext:
         else:
             made.load_default_certs()
     except FileNotFoundError as error:
-        raise Unsupported(f"ca_file {ca_file} does not exist") from error
+        raise Unsupported(f"ca_file {ca_file} does not exist", why="no_ca_file", ca_file=ca_file or "") from error
     except ssl.SSLError as error:
-        raise Unsupported(f"ca_file {ca_file} holds no certificates in PEM form ({error.reason})") from error
+        raise Unsupported(
+            f"ca_file {ca_file} holds no certificates in PEM form ({error.reason})",
+            why="bad_ca_file",
+            ca_file=ca_file or "",
+            said=str(error.reason),
+        ) from error
     if ca_file is None and not _has_roots(made):
-        raise Unsupported("this PC has no CA certificates: install the package ca-certificates, or set ca_file")
+        raise Unsupported(
+            "this PC has no CA certificates: install the package ca-certificates, or set ca_file", why="no_certificates"
+        )
     with contextlib.suppress(AttributeError, TypeError):
         made._msg_callback = _listen  # type: ignore[attr-defined]  # private: without it mutual TLS is told less well
     return made

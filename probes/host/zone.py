@@ -16,14 +16,16 @@ def of(host: Host, name: str | None = None) -> datetime.tzinfo:
         try:
             return zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise Unsupported(f"this PC has no time zone data for {name}; the package tzdata brings it") from error
+            raise Unsupported(
+                f"this PC has no time zone data for {name}; the package tzdata brings it", why="no_zone", zone=name
+            ) from error
     try:
         with host.path("/etc/localtime").open("rb") as file:
             return zoneinfo.ZoneInfo.from_file(file)
     except FileNotFoundError:
         return datetime.UTC
     except (ValueError, struct.error, EOFError) as error:
-        raise Unsupported("/etc/localtime holds no time zone data") from error
+        raise Unsupported("/etc/localtime holds no time zone data", why="bad_localtime") from error
 
 
 def is_known(name: str) -> bool:

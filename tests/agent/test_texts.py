@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent import texts
+import probes
+from agent import runner, texts
+from agent.rendering import summary
 from probes import registry
-from probes.model import PROBE_REASONS
+from probes.model import PROBE_REASONS, CannotAnswer, NotFitted, OutOfTime
+from tests.agent.kinds import make_kind, make_probe, raising, sleep_for, teach
 
 FOLDER = Path(texts.__file__).parent
 FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".toml", ".json"))
@@ -35,6 +40,65 @@ def test_every_reason_of_every_kind_has_a_sentence_in_both_languages(name: str) 
 
 def test_every_answer_that_is_none_has_a_sentence_too() -> None:
     assert set(catalogue("probe")) == set(PROBE_REASONS)
+
+
+def whys() -> Iterator[tuple[str, ast.expr]]:
+    """Every `why="…"` of the code with the English text beside it."""
+    for path in [*Path(probes.__file__).parent.rglob("*.py"), *FOLDER.parent.rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            given = [key.value for key in node.keywords if key.arg == "why"] if isinstance(node, ast.Call) else []
+            if isinstance(node, ast.Call) and given and isinstance(given[0], ast.Constant):
+                yield str(given[0].value), node.args[0]
+
+
+def fixed_parts(text: ast.expr) -> list[str]:
+    """What a text says whatever its facts are."""
+    pieces = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return [str(piece.value) for piece in pieces if isinstance(piece, ast.Constant)]
+
+
+def test_every_cause_that_the_code_gives_has_a_text_and_every_text_a_cause() -> None:
+    assert {why for why, _text in whys()} == set(catalogue("why"))
+
+
+def test_the_english_of_a_cause_is_what_the_code_says() -> None:
+    for why, text in whys():
+        if isinstance(text, (ast.Constant, ast.JoinedStr)):
+            parts = [part for part in re.split(r"{\w+}", catalogue("why")[why]["en"]) if part]
+            assert fixed_parts(text) == parts, why
+
+
+@pytest.mark.parametrize(
+    ("error", "english", "chinese"),
+    [
+        (
+            NotFitted("no temperature sensor answers on this PC", why="no_sensor"),
+            "not fitted: no temperature sensor answers on this PC",
+            "未配备：本机没有可读取的温度传感器",
+        ),
+        (
+            OutOfTime("/bin/x did not end in time", why="program_late", program="/bin/x"),
+            "the check did not finish in 3 s: /bin/x did not end in time",
+            "检测未能在 3 秒内完成：/bin/x 未及时结束",
+        ),
+        (NotFitted("no drawer"), "not fitted: no drawer", "未配备：no drawer"),
+        (NotFitted("no drawer", why="never_heard"), "not fitted: no drawer", "未配备：no drawer"),
+    ],
+)
+def test_why_nothing_could_be_seen_is_said_in_the_readers_language(
+    monkeypatch: pytest.MonkeyPatch, error: CannotAnswer, english: str, chinese: str
+) -> None:
+    teach(monkeypatch, make_kind("bad", raising(error)))
+    (found,) = runner.look_at_all([make_probe("p", "bad", timeout=3)], {})
+    assert summary(found, "en") == english
+    assert summary(found, "zh-CN") == chinese
+
+
+def test_a_probe_that_was_left_behind_or_not_awaited_says_so_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(monkeypatch, make_kind("hang", sleep_for(5)))
+    (found,) = runner.look_at_all([make_probe("p", "hang", timeout=0.2)], {})
+    assert summary(found, "zh-CN") == "检测未能在 0.2 秒内完成：检测卡住，不再等待"
+    assert "isp.down 已可解释" in summary(runner.not_awaited(found.probe, "isp.down"), "zh-CN")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
