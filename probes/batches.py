@@ -12,6 +12,7 @@ from datetime import tzinfo
 import msgspec
 
 from probes import moments, records
+from probes.model import Measurement, because
 from probes.records import Row
 
 AHEAD = 3600
@@ -67,8 +68,8 @@ class Reading(msgspec.Struct, frozen=True):
     """What the record says, free of card data. Moments are seconds since 1970."""
 
     now: float = 0.0
-    problem: str = ""
-    """Why it could not be read, or ""."""
+    problem: dict[str, Measurement] = {}
+    """Why it could not be read: `detail` and the facts of it."""
     last: Close | None = None
     settled: Close | None = None
     """The last one that went through."""
@@ -91,9 +92,12 @@ def understand(rows: Sequence[tuple[float | None, Row]], meanings: Meanings, her
     notes = (
         [f"{len(ahead)} records dated ahead of the clock, such as {records.clean(ahead[-1].time)!r}"] if ahead else []
     )
-    notes += [f"{len(lost)} times not understood, such as {records.clean(lost[-1].time)!r}"] if lost else []
-    if lost and not placed:
-        return Reading(now=now, problem=notes[-1])
+    if lost:
+        count, example = len(lost), records.clean(lost[-1].time)
+        text = f"{count} times not understood, such as {example!r}"
+        if not placed:
+            return Reading(now=now, problem=because(text, why="times_unknown", count=count, example=example))
+        notes.append(text)
     if placed and placed[0][0] > placed[-1][0]:
         placed.reverse()  # newest first, as some export it
     placed.sort(key=lambda pair: pair[0])

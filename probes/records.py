@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from probes.model import Text
+from probes.model import Text, Told
 from probes.redact import is_card, scrub
 
 Format = Literal["json", "csv", "log"]
@@ -35,7 +35,7 @@ _AMOUNT = re.compile(r"[^\d\s]{0,4}\s?[-+]?[0-9]{1,12}(?:[.,' ][0-9]{3}){0,3}(?:
 _MASKED = re.compile(r"(?<=[:\[,\s])(\*+\d{0,4})(?=\s*[,}\]])")
 
 
-class Unreadable(Exception):
+class Unreadable(Told):
     """The whole of it makes no sense; the text says why."""
 
 
@@ -87,7 +87,7 @@ def from_json(chunk: Chunk, fields: Fields, records: str | None, encoding: Encod
         return _json_lines(chunk, fields, encoding, error)
     inner = _look_up(document, records) if records is not None else document
     if records is not None and not isinstance(inner, list):
-        raise Unreadable(f"there is no list at {records!r}")
+        raise Unreadable(f"there is no list at {records!r}", why="no_list", where=records)
     items = inner if isinstance(inner, list) else [inner]
     rows = [_json_row(item, fields) for item in items if isinstance(item, dict)]
     counted = _json_row(document, fields).pending if isinstance(document, dict) and document is not inner else ""
@@ -110,7 +110,8 @@ def from_csv(chunk: Chunk, fields: Fields, encoding: Encoding) -> list[Row]:
         elif where.strip().casefold() in columns:
             places[name] = columns.index(where.strip().casefold())
         elif name in given and header:
-            raise Unreadable(f"there is no column {where!r} in: {scrub(header)[:200]}")
+            seen = scrub(header)[:200]
+            raise Unreadable(f"there is no column {where!r} in: {seen}", why="no_column", where=where, seen=seen)
     if numbered and not chunk.head:
         found = lines(chunk, encoding)
     return list(deque((row for line in found if (row := _csv_row(_cells(line, delimiter), places)) != Row()), MOST))
@@ -220,7 +221,8 @@ def _json_lines(chunk: Chunk, fields: Fields, encoding: Encoding, error: Excepti
         if isinstance(item, dict):
             rows.append(_json_row(item, fields))
     if not rows and chunk.data.strip():
-        raise Unreadable(f"no JSON: {scrub(str(error))[:200]}")
+        said = scrub(str(error))[:200]
+        raise Unreadable(f"it is no JSON: {said}", why="no_json", said=said)
     return rows
 
 

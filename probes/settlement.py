@@ -33,7 +33,7 @@ from probes.model import (
     warn,
 )
 from probes.records import Encoding, Fields, Format, Row
-from probes.redact import scrub
+from probes.redact import scrub_data
 
 SETTLING = 10
 """A last line without an end, written less than these seconds ago, may still be in writing."""
@@ -123,7 +123,7 @@ def read(settings: SettlementSettings, host: Host) -> Reading:
     try:
         rows = _rows(settings, host)
     except records.Unreadable as error:
-        return Reading(now=now, problem=scrub(str(error)))
+        return Reading(now=now, problem=scrub_data(error.because))
     meanings = batches.Meanings.of(settings.success, settings.waiting, settings.close, settings.format == "log")
     said = [(moments.parse(row.time, settings.time_format, here, now) if row.time else None, row) for row in rows]
     reading = batches.understand(said, meanings, here, now)
@@ -146,8 +146,8 @@ def judge(settings: SettlementSettings, reading: Reading, memory: Memory) -> Obs
         return Observation(
             status=Status.UNKNOWN,
             reason="settlement.unreadable",
-            measurements=facts,
-            evidence=(reading.problem,),
+            measurements={**facts, **reading.problem},
+            evidence=(str(reading.problem["detail"]),),
             memory=kept,
         )
     evidence = [*reading.notes, *(f"failed: {line}" for line in reading.failed[-3:])]
@@ -218,8 +218,11 @@ def _chunks(settings: SettlementSettings, host: Host) -> list[records.Chunk]:
         pieces = tail.pieces(host, settings.file or "", generations=settings.format != "json")
     except PermissionError:
         raise
+    except FileNotFoundError as error:
+        raise records.Unreadable(f"there is no file {settings.file}", why="no_file", path=str(settings.file)) from error
     except OSError as error:
-        raise records.Unreadable(f"{settings.file}: {error.strerror or error}") from error
+        path, said = str(settings.file), error.strerror or str(error)
+        raise records.Unreadable(f"{path}: {said}", why="file_unreadable", path=path, said=said) from error
     now = time.time()
     return [
         records.Chunk(piece.data, piece.head, not piece.terminated and 0 <= now - piece.modified < SETTLING)
@@ -231,10 +234,13 @@ def _output(argv: tuple[str, ...], host: Host) -> records.Chunk:
     try:
         outcome = command.run(host, argv, limit=tail.LIMIT)
     except NotFitted as error:
-        raise records.Unreadable(str(error)) from error
+        raise records.Unreadable(str(error), why=error.why, **error.facts) from error
     if outcome.exit_code != 0:
         how = outcome.signal or f"exit code {outcome.exit_code}"
-        raise records.Unreadable(f"{argv[0]} ended with {how}: {(outcome.stderr or outcome.stdout).strip()[:200]}")
+        said = (outcome.stderr or outcome.stdout).strip()[:200] or "-"
+        raise records.Unreadable(
+            f"{argv[0]} ended with {how}: {said}", why="program_failed", program=argv[0], how=how, said=said
+        )
     return records.Chunk(outcome.stdout.encode("utf-8", "replace"), torn=outcome.truncated)
 
 

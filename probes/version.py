@@ -32,7 +32,7 @@ from probes.model import (
     ok,
     warn,
 )
-from probes.redact import scrub
+from probes.redact import scrub, scrub_data
 
 SOURCES = ("command", "file", "package", "module", "url", "value")
 
@@ -82,7 +82,7 @@ class Reading(msgspec.Struct, frozen=True):
     version: str = ""
     problem: str = ""
     """The reason why there is no version, or ""."""
-    detail: str = ""
+    because: dict[str, Measurement] = {}
     scheme: compare.Scheme = "auto"
     published: manifests.Entry | None = None
     manifest_problem: str = ""
@@ -126,7 +126,7 @@ def problems(settings: VersionSettings) -> Iterable[tuple[str, str]]:
 def read(settings: VersionSettings, host: Host) -> Reading:
     """Find the version, ask the manifest, and see whether something waits for a restart."""
     now = time.time()
-    version, scheme, problem, detail = _find(settings, host)
+    version, scheme, problem, because = _find(settings, host)
     waiting = restart.waiting(
         host,
         package=settings.package or "",
@@ -138,7 +138,7 @@ def read(settings: VersionSettings, host: Host) -> Reading:
     return Reading(
         version=version,
         problem=problem,
-        detail=scrub(detail),
+        because=scrub_data(because),
         scheme=scheme,
         published=published,
         manifest_problem=complaint,
@@ -155,12 +155,12 @@ def judge(settings: VersionSettings, reading: Reading, memory: Memory) -> Observ
     kept = {"manifest": settings.manifest, "at": fetched, **msgspec.structs.asdict(entry)} if entry else {}
     facts = _facts(settings, reading, entry, fetched)
     if reading.problem:
-        return _unknown(reading.problem, facts, reading.detail, kept)
+        return _unknown(reading.problem, {**facts, **reading.because}, kept)
     evidence = [reading.manifest_problem] if reading.manifest_problem else []
     try:
         trouble = _trouble(settings, reading, entry)
     except compare.Unparsable as error:
-        return _unknown("version.unparsable", facts, str(error), kept)
+        return _unknown("version.unparsable", {**facts, "detail": str(error)}, kept)
     if trouble is not None:
         status, reason, wanted = trouble
         say = fail if status is Status.FAIL else warn
@@ -187,8 +187,8 @@ def _others(settings: VersionSettings, published: manifests.Entry | None) -> set
     return {other for other in given if other is not None}
 
 
-def _find(settings: VersionSettings, host: Host) -> tuple[str, compare.Scheme, str, str]:
-    """The version and its scheme, or "" with the reason and detail of there being none."""
+def _find(settings: VersionSettings, host: Host) -> tuple[str, compare.Scheme, str, dict[str, Measurement]]:
+    """The version and its scheme, or "" with the reason for there being none, and what is behind it."""
     scheme = settings.scheme
     try:
         if settings.package is not None:
@@ -199,15 +199,13 @@ def _find(settings: VersionSettings, host: Host) -> tuple[str, compare.Scheme, s
         else:
             text = _text(settings, host)
     except versions.NoVersion as error:
-        return "", scheme, "version.unreadable", str(error)
+        return "", scheme, "version.unreadable", error.because
     # A package's, module's or given version is a version as it stands, be it a bare hash.
     is_whole = settings.pattern is None and not (settings.command or settings.file or settings.url)
     version = text.strip()[: compare.LONGEST] if is_whole else versions.extract(text, settings.pattern)
-    return (
-        scrub(version),
-        scheme,
-        *(("", "") if version else ("version.unparsable", f"no version in: {text.strip()[:200]!r}")),
-    )
+    if not version:
+        return "", scheme, "version.unparsable", {"detail": f"no version in: {text.strip()[:200]!r}"}
+    return scrub(version), scheme, "", {}
 
 
 def _text(settings: VersionSettings, host: Host) -> str:
@@ -291,7 +289,8 @@ def _trouble(
     return None
 
 
-def _unknown(reason: str, facts: dict[str, Measurement], detail: str, memory: Memory) -> Observation:
+def _unknown(reason: str, facts: dict[str, Measurement], memory: Memory) -> Observation:
+    detail = str(facts["detail"])
     return Observation(
         status=Status.UNKNOWN, reason=reason, measurements=facts, evidence=(detail,), detail=detail, memory=dict(memory)
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from probes import compare
 from probes.host import Host, command, manifest, packages, tail
-from probes.model import NotFitted, Unsupported
+from probes.model import NotFitted, Told, Unsupported
 from probes.redact import scrub
 
 LIMIT = 256 << 10
@@ -17,7 +17,7 @@ _LOOKS_SO = re.compile(
 )
 
 
-class NoVersion(Exception):
+class NoVersion(Told):
     """There is none to be had; the text says why."""
 
 
@@ -27,11 +27,13 @@ def of_command(host: Host, argv: Sequence[str]) -> str:
         outcome = command.run(host, argv)
     except (NotFitted, Unsupported) as error:
         # A program that somebody named and that is gone is news, not a till without one.
-        raise NoVersion(str(error)) from error
+        raise NoVersion(str(error), why=error.why, **error.facts) from error
     if outcome.exit_code != 0:
         how = outcome.signal or f"exit code {outcome.exit_code}"
-        said = (outcome.stderr.strip() or outcome.stdout.strip())[:200]
-        raise NoVersion(f"{argv[0]} ended with {how}: {said}")
+        said = (outcome.stderr.strip() or outcome.stdout.strip())[:200] or "-"
+        raise NoVersion(
+            f"{argv[0]} ended with {how}: {said}", why="program_failed", program=argv[0], how=how, said=said
+        )
     return outcome.stdout if outcome.stdout.strip() else outcome.stderr
 
 
@@ -41,8 +43,11 @@ def of_file(host: Host, path: str) -> str:
         return scrub(tail.whole(host, path, LIMIT).decode("utf-8-sig", "replace"))
     except PermissionError:
         raise
+    except FileNotFoundError as error:
+        raise NoVersion(f"there is no file {path}", why="no_file", path=path) from error
     except OSError as error:
-        raise NoVersion(f"{path}: {error.strerror or error}") from error
+        said = error.strerror or str(error)
+        raise NoVersion(f"{path}: {said}", why="file_unreadable", path=path, said=said) from error
 
 
 def of_package(host: Host, name: str) -> packages.Installed:
@@ -50,9 +55,9 @@ def of_package(host: Host, name: str) -> packages.Installed:
     try:
         found = packages.installed(host, name)
     except NotFitted as error:
-        raise NoVersion(str(error)) from error
+        raise NoVersion(str(error), why=error.why, **error.facts) from error
     if found is None:
-        raise NoVersion(f"the package {name} is not installed")
+        raise NoVersion(f"the package {name} is not installed", why="no_package", package=name)
     return found
 
 
@@ -60,7 +65,7 @@ def of_module(host: Host, name: str) -> str:
     """A kernel module. Raises NoVersion."""
     found = packages.module(host, name)
     if found is None:
-        raise NoVersion(f"there is no kernel module {name}, or it has no version")
+        raise NoVersion(f"there is no kernel module {name}, or it has no version", why="no_module", module=name)
     return found
 
 

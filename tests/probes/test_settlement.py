@@ -184,7 +184,7 @@ BAD = Close(DUE - 300, "2026-11-22 23:25", "E12", settled=False)
         pytest.param(Reading(last=GOOD, settled=GOOD, pending=6), {"max_pending": 5}, (Status.WARN, "settlement.unsent"), id="one too many"),
         pytest.param(Reading(last=GOOD, settled=GOOD, pending=6), {}, (Status.OK, "ok"), id="no limit set"),
         pytest.param(Reading(last=GOOD, settled=GOOD, pending=1, oldest_pending=DUE - 7200), {"max_pending_age": "1h"}, (Status.WARN, "settlement.unsent"), id="one waits too long"),
-        pytest.param(Reading(problem="no JSON"), {}, (Status.UNKNOWN, "settlement.unreadable"), id="unreadable"),
+        pytest.param(Reading(problem={"detail": "no JSON"}), {}, (Status.UNKNOWN, "settlement.unreadable"), id="unreadable"),
     ],
 )  # fmt: skip
 def test_each_state_has_its_own_reason(reading: Reading, given: dict[str, Any], expected: tuple[Status, str]) -> None:
@@ -409,7 +409,8 @@ def test_a_record_from_the_future_hides_no_missed_deadline() -> None:
 
 
 def test_times_that_are_all_gibberish_are_unreadable_not_no_record() -> None:
-    assert read_rows(("22/11/2026", "ok")).problem == "1 times not understood, such as '22/11/2026'"
+    problem = read_rows(("22/11/2026", "ok")).problem
+    assert problem["detail"] == "1 times not understood, such as '22/11/2026'"
     mixed = read_rows(("2026-11-20 23:00:00", "ok"), ("22/11/2026", "ok"))
     assert not mixed.problem
     assert mixed.notes
@@ -550,3 +551,17 @@ def test_a_deadline_is_a_time_of_day() -> None:
         with pytest.raises(msgspec.ValidationError):
             probe(file="/x", deadline=bad)
     assert probe(file="/x", max_age="26h").max_age == Seconds(93600)
+
+
+def test_why_a_record_cannot_be_read_is_said_with_it(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    missing = look(probe(file=str(file)), host)
+    file.write_text("no JSON at all\n")
+    broken = look(probe(file=str(file)), host)
+    assert missing.reason == broken.reason == "settlement.unreadable"
+    assert sentence("settlement", missing.reason, missing.measurements, "en").endswith(
+        f"could not be read: there is no file {file}"
+    )
+    assert sentence("settlement", missing.reason, missing.measurements, "zh-CN").endswith(f"：文件 {file} 不存在")
+    assert "could not be read: it is no JSON: " in sentence("settlement", broken.reason, broken.measurements, "en")
+    assert "：不是 JSON：" in sentence("settlement", broken.reason, broken.measurements, "zh-CN")

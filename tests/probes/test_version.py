@@ -200,7 +200,7 @@ ENTRY = manifest.Entry(required="4.0", latest="4.3", grace_until="2026-12-01")
         pytest.param({"expected": "A1B2C3"}, Reading(version="A1B2C3"), (Status.OK, "ok"), id="a driver's hash"),
         pytest.param({"expected": "A1B2C3"}, Reading(version="D4"), (Status.FAIL, "version.mismatch"), id="another hash"),
         pytest.param({"minimum": "4.2"}, Reading(version="A1B2C3"), (Status.UNKNOWN, "version.unparsable"), id="a hash has no order"),
-        pytest.param({}, Reading(problem="version.unreadable", detail="x"), (Status.UNKNOWN, "version.unreadable"), id="unreadable"),
+        pytest.param({}, Reading(problem="version.unreadable", because={"detail": "x"}), (Status.UNKNOWN, "version.unreadable"), id="unreadable"),
         pytest.param({"manifest": "/m"}, Reading(version="3.9", published=ENTRY), (Status.FAIL, "version.outdated"), id="older than required"),
         pytest.param({"manifest": "/m"}, Reading(version="4.1", published=ENTRY, today="2026-12-01"), (Status.WARN, "version.outdated"), id="the last day of grace"),
         pytest.param({"manifest": "/m"}, Reading(version="4.1", published=ENTRY, today="2026-12-02"), (Status.FAIL, "version.outdated"), id="grace is over"),
@@ -558,3 +558,31 @@ def test_names_that_would_be_options_or_paths_are_refused() -> None:
     for odd in ({"package": "--help"}, {"module": "../../etc"}, {"package": "a b"}):
         with pytest.raises(msgspec.ValidationError):
             probe(**odd)
+
+
+@pytest.mark.parametrize(
+    ("source", "english", "chinese"),
+    [
+        ({"file": "/no/such"}, "there is no file /no/such", "文件 /no/such 不存在"),
+        (
+            {"command": ["/no/such"]},
+            "there is no program /no/such, or none to interpret it",
+            "没有程序 /no/such，或没有可解释它的程序",
+        ),
+        (
+            {"command": ["/bin/sh", "-c", "echo broken >&2; exit 3"]},
+            "/bin/sh ended with exit code 3: broken",
+            "/bin/sh 异常结束（exit code 3）：broken",
+        ),
+    ],
+)
+def test_why_a_version_cannot_be_read_is_said_with_it(
+    host: Host, source: dict[str, Any], english: str, chinese: str
+) -> None:
+    seen = look(probe(**source), host)
+    assert seen.reason == "version.unreadable"
+    said = {lang: sentence("version", seen.reason, seen.measurements, lang) for lang in ("en", "zh-CN")}
+    assert said == {
+        "en": f"the version of POS software could not be read: {english}",
+        "zh-CN": f"无法读取 POS software 的版本：{chinese}",
+    }
