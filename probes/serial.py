@@ -23,6 +23,7 @@ from probes.model import (
     Settings,
     Status,
     Text,
+    because,
     fail,
     ok,
     warn,
@@ -66,6 +67,7 @@ class Reading(msgspec.Struct, frozen=True):
     node: str
     is_there: bool = True
     is_fitted: bool = True
+    is_tty: bool = True
     driver: str = ""
     mode: str = ""
     only_owner: bool = False
@@ -82,8 +84,10 @@ def read(settings: SerialSettings, host: Host) -> Reading:
     node = serial.resolve(host, settings.device)
     try:
         door = rights.node(host.path(node))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Reading(node, is_there=False, sight=holders.of(host, node))
+    if not serial.is_tty(host, node):
+        return Reading(node, is_tty=False)
     port = serial.port(host, node)
     uart, denied = _uart(host, node)
     return Reading(
@@ -121,9 +125,8 @@ def judge(settings: SerialSettings, reading: Reading, memory: Memory) -> Observa
     facts = _facts(settings, reading)
     kept = _remember(reading, memory)
     evidence = _seen(reading.sight)
-    if not reading.is_there or not reading.is_fitted:
-        why = "no such node" if not reading.is_there else "nothing is fitted behind this node"
-        return fail("serial.absent", facts, why, *evidence, memory=kept)
+    if absent := _absent(reading):
+        return fail("serial.absent", {**facts, **absent}, *evidence, memory=kept)
     found = (
         _taken(settings, reading)
         or _denied(settings, reading)
@@ -131,7 +134,7 @@ def judge(settings: SerialSettings, reading: Reading, memory: Memory) -> Observa
         or _line_down(settings, reading, kept)
         or _errors(settings, reading, kept)
         or _unseen(settings, reading)
-        or ok({})
+        or ok(_held(reading.sight))
     )
     return msgspec.structs.replace(
         found,
@@ -139,6 +142,29 @@ def judge(settings: SerialSettings, reading: Reading, memory: Memory) -> Observa
         evidence=(*found.evidence, *evidence),
         memory=kept,
     )
+
+
+def _absent(reading: Reading) -> dict[str, Measurement]:
+    if not reading.is_there:
+        return because("there is no such device; is it plugged in?", why="no_node")
+    if not reading.is_tty:
+        return because("it is no serial port (tty)", why="no_tty")
+    if not reading.is_fitted:
+        return because("there is no port behind this name", why="no_port")
+    return {}
+
+
+def _held(sight: holders.Sight) -> dict[str, Measurement]:
+    if sight.holders:
+        names = _names(sight.holders)
+        return because(f"held by: {names}", why="held_by", holder=names)
+    if sight.hidden or sight.nameless:
+        return because("this user may not see whether a program holds it", why="holder_hidden")
+    return because("no program holds it", why="unheld")
+
+
+def _names(several: Iterable[holders.Holder]) -> str:
+    return ", ".join(dict.fromkeys(holder.name for holder in several))
 
 
 def _seen(sight: holders.Sight) -> list[str]:
@@ -152,8 +178,8 @@ def _seen(sight: holders.Sight) -> list[str]:
 def _facts(settings: SerialSettings, reading: Reading) -> dict[str, Measurement]:
     sight = reading.sight
     facts: dict[str, Measurement] = {"device": settings.device, "node": reading.node}
-    nobody = "?" if sight.hidden or sight.nameless else "-"
-    facts["holder"] = ", ".join(dict.fromkeys(holder.name for holder in sight.holders)) or nobody
+    if sight.holders or not (sight.hidden or sight.nameless):
+        facts["holder"] = _names(sight.holders)
     facts["hidden_programs"] = sight.hidden
     if settings.owner:
         facts["owner"] = settings.owner
@@ -180,7 +206,7 @@ def _taken(settings: SerialSettings, reading: Reading) -> Observation | None:
     intruders = [h for h in others if settings.owner or any(h.goes_by(name) for name in HIJACKERS)]
     if not intruders:
         return None
-    facts: dict[str, Measurement] = {"taken_by": ", ".join(dict.fromkeys(holder.name for holder in intruders))}
+    facts: dict[str, Measurement] = {"taken_by": _names(intruders)}
     return fail("serial.taken", facts, *([f"{settings.owner} holds it as well"] if own else []))
 
 
@@ -229,24 +255,25 @@ def _errors(settings: SerialSettings, reading: Reading, kept: Memory) -> Observa
 def _unseen(settings: SerialSettings, reading: Reading) -> Observation | None:
     """What was asked for and could not be seen, with the right that would show it."""
     if settings.owner and not _owned(settings, reading)[0]:
-        return _unknown(
-            "probe.denied",
-            f"whether {settings.owner} holds {reading.node}: the open files of {reading.sight.hidden} programs "
-            f"of other users are hidden; this needs {holders.RIGHT}",
+        hidden = reading.sight.hidden
+        text = (
+            f"whether {settings.owner} holds {reading.node}: the open files of {hidden} programs of other users are "
+            f"hidden; this needs {holders.RIGHT}"
         )
+        return _unknown("probe.denied", because(text, why="owner_hidden", right=holders.RIGHT))
     if not settings.lines and settings.max_errors is None:
         return None
     if reading.uart_denied:
         text = f"modem lines and error counters of {reading.node}: this needs {serial.COUNTER_RIGHT}"
-        return _unknown("probe.denied", text)
+        return _unknown("probe.denied", because(text, why="lines_hidden", right=serial.COUNTER_RIGHT))
     if reading.uart is None:
         text = f"the driver of {reading.node} publishes neither modem lines nor error counters"
-        return _unknown("probe.unsupported", text)
+        return _unknown("probe.unsupported", because(text, why="lines_untold"))
     return None
 
 
-def _unknown(reason: str, detail: str) -> Observation:
-    return Observation(status=Status.UNKNOWN, reason=reason, detail=detail, measurements={"detail": detail})
+def _unknown(reason: str, because: dict[str, Measurement]) -> Observation:
+    return Observation(status=Status.UNKNOWN, reason=reason, detail=str(because["detail"]), measurements=because)
 
 
 def _remember(reading: Reading, memory: Memory) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from pathlib import Path
 
 import msgspec
@@ -67,6 +68,25 @@ def is_fitted(host: Host, name: str) -> bool:
 def is_unknown(host: Host, node: str) -> bool:
     """Whether the kernel's list of ttys says nothing of this node: a pty, or a program's own kind of port."""
     return not (host.path(CLASS) / node.removeprefix("/dev/")).exists()
+
+
+def is_tty(host: Host, node: str) -> bool:
+    """Whether a node is a tty at all, told by its number. In a fixture tree a plain file stands for a device.
+
+    Raises OSError when it is absent.
+    """
+    here = host.path(node).stat()
+    listed = files.read_word(host.path(CLASS) / node.removeprefix("/dev/") / "dev")
+    if not stat.S_ISCHR(here.st_mode):
+        return not host.is_this_machine and listed is not None
+    major, minor = os.major(here.st_rdev), os.minor(here.st_rdev)
+    if listed == f"{major}:{minor}":
+        return True
+    try:
+        table = parse_drivers(files.read_text(host.path("/proc/tty/drivers")))
+    except OSError:
+        return True  # nobody says that it is none
+    return any(major == its_major and first <= minor <= last for _name, its_major, first, last in table)
 
 
 def port(host: Host, node: str) -> Port | None:

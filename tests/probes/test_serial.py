@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import texts
 from probes.host import Host, holders, rights, serial
 from probes.host.holders import Holder, Sight
 from probes.host.serial import Uart
@@ -79,6 +80,10 @@ def look(host: Host, memory: Memory | None = None, **settings: Any) -> Observati
     return KIND.judge(wanted, KIND.read(wanted, host), memory or {})
 
 
+def said(seen: Observation, language: Any) -> str:
+    return texts.sentence("serial", seen.reason, seen.measurements, language)
+
+
 # Ports held by a real other process.
 
 
@@ -126,6 +131,43 @@ def test_a_lock_of_the_kernel_names_its_holder(host: Host) -> None:
         stat = os.stat(port)
         held = list(holders.parse_locks(Path("/proc/locks").read_text()))
     assert (pid, os.major(stat.st_dev), os.minor(stat.st_dev), stat.st_ino) in held
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev", "/etc/hostname", "/etc/hostname/ttyS0"])
+def test_what_is_no_tty_is_no_port(host: Host, device: str) -> None:
+    seen = look(host, device=device)
+    assert (seen.status, seen.reason) == (Status.FAIL, "serial.absent")
+    if "ttyS0" not in device:
+        assert said(seen, "en") == f"{device} cannot be used: it is no serial port (tty)"
+        assert said(seen, "zh-CN") == f"{device} 无法使用：它不是串口（tty）"
+
+
+def test_a_file_left_in_the_place_of_an_unplugged_port_is_no_port(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "ttyUSB0").write_text("written while the cable was out")
+    assert look(host, device=str(tmp_path / "ttyUSB0")).measurements["why"] == "no_tty"
+    assert look(host, device=str(tmp_path / "ttyUSB1")).measurements["why"] == "no_node"
+
+
+def test_who_holds_a_port_is_said_in_words() -> None:
+    wanted = SerialSettings(kind="serial", device="/dev/ttyS0")
+    told = {
+        name: KIND.judge(wanted, Reading("/dev/ttyS0", sight=sight), {})
+        for name, sight in (
+            ("free", Sight()),
+            ("hidden", HIDDEN),
+            ("held", Sight(holders=(Holder(7, "pos", "open"),))),
+        )
+    }
+    assert {name: said(seen, "en") for name, seen in told.items()} == {
+        "free": "/dev/ttyS0 is there; no program holds it",
+        "hidden": "/dev/ttyS0 is there; this user may not see whether a program holds it",
+        "held": "/dev/ttyS0 is there; held by: pos",
+    }
+    assert {name: said(seen, "zh-CN") for name, seen in told.items()} == {
+        "free": "/dev/ttyS0 正常；未被任何程序占用",
+        "hidden": "/dev/ttyS0 正常；该用户无权查看是否有程序占用",
+        "held": "/dev/ttyS0 正常；占用程序：pos",
+    }
 
 
 # Ports of a fixture tree: what the tables of the kernel say.
@@ -360,7 +402,8 @@ def test_what_cannot_be_seen_is_never_guessed(
 
 def test_what_is_hidden_is_said_with_the_right_that_shows_it() -> None:
     seen = KIND.judge(SerialSettings(kind="serial", device="/dev/ttyS0"), Reading("/dev/ttyS0", sight=HIDDEN), {})
-    assert seen.measurements["holder"] == "?"
+    assert "holder" not in seen.measurements
+    assert seen.measurements["why"] == "holder_hidden"
     assert seen.evidence == (
         "open files of 7 programs of other users are hidden; needs CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
     )
