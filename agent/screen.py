@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from collections import namedtuple
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from agent import texts
 
@@ -44,7 +44,7 @@ def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, 
     """Arrange a report for reading."""
     data = _harmless(data)
     verdict = data["verdict"]
-    probes = data["probes"] if verbose else _folded(data["probes"])
+    probes = data["probes"] if verbose else _folded(data)
     rows = [_row(probe, language, verbose) for probe in probes]
     below = [("check.problems", data["agent"]["problems"])]
     if not failures_only:
@@ -186,19 +186,18 @@ def _call(diagnosis: Mapping[str, Any], language: Language) -> str:
     return texts.phrase("diagnosis.no_contact", language, party=party, code=diagnosis["party"])
 
 
-def _folded(probes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """What a fault explains is told once, by its first probe; the others are named in its row."""
-    first: dict[str, dict[str, Any]] = {}
+def _folded(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a fault explains is told once, by the probe that proves it; the others are named in its row."""
+    faults = [each for each in data["diagnosis"] if each["cause"] != "unclassified"]  # of these each is one of its own
+    proof = {name: each["evidence"][0]["probe"] for each in faults if each["evidence"] for name in each["explains"]}
+    in_vain = {each["cause"]: each["evidence"][0]["probe"] for each in faults if each["evidence"]}
+    leaders = [proof.get(probe["name"]) or in_vain.get(probe["explained_by"]) for probe in data["probes"]]
     shown: list[Mapping[str, Any]] = []
-    for probe in probes:
-        cause = probe["explained_by"]
-        if cause in first:
-            first[cause]["folded"].append(probe["label"] or probe["name"])
-        elif cause and cause != "unclassified":  # of these each is a fault of its own
-            first[cause] = {**probe, "folded": []}
-            shown.append(first[cause])
-        else:
-            shown.append(probe)
+    for probe, leader in zip(data["probes"], leaders, strict=True):
+        if leader in (None, probe["name"]):
+            theirs = [other for other, by in zip(data["probes"], leaders, strict=True) if by == probe["name"]]
+            names = [other["label"] or other["name"] for other in theirs if other["name"] != probe["name"]]
+            shown.append({**probe, "folded": names})
     return shown
 
 

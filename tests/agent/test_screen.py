@@ -115,3 +115,42 @@ def test_lines_are_broken_as_their_language_is(text: str, folded: list[str]) -> 
 
 def test_a_terminal_of_two_columns_still_shows_everything() -> None:
     assert "".join(screen.fold("故障 x", 2)) == "故障x"
+
+
+def test_what_a_fault_explains_is_told_by_the_probe_that_proves_it() -> None:
+    report = data(explained_by="software.not_running")
+    report["probes"] = [report["probes"][0] | {"name": name, "label": name} for name in ("serial", "pos", "late")]
+    report["probes"][2] |= {"status": "unknown"}
+    report["diagnosis"] = [
+        {
+            "cause": "software.not_running",
+            "party": "vendor",
+            "confidence": "certain",
+            "title": "The POS software does not run",
+            "explanation": "It ended.",
+            "evidence": [{"probe": "pos", "detail": "pos is not running"}],
+            "explains": ["pos", "serial"],
+            "ruled_out": [],
+            "alternatives": [],
+            "alternative_titles": [],
+            "steps": ["Start it."],
+            "technician_steps": [],
+            "warnings": [],
+            "still_works": [],
+            "contact": None,
+        }
+    ]
+    text = list(screen.lines(screen.page(report, "en")))
+    rows = [line for line in text if line.startswith(("FAIL", "unknown"))]
+    assert rows == ["FAIL  pos  192.0.2.1 does not answer"]
+    assert "           2 more for the same reason: serial, late" in text
+    assert (
+        len(
+            [
+                line
+                for line in screen.lines(screen.page(report, "en", verbose=True))
+                if line.startswith(("FAIL", "unkn"))
+            ]
+        )
+        == 3
+    )
