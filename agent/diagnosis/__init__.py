@@ -33,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     outside.one_family,
     hosts.certificates,
     outside.slow_everywhere,
+    outside.allow_list,
     hosts.services,
     hosts.payment_hosts,
     outside.leftovers,

@@ -51,6 +51,9 @@ def certificates(scene: Scene) -> Iterator[Diagnosis]:
     for issuer in sorted({text(found, "issuer") for found in foreign}):
         yield _foreign(scene, [found for found in foreign if text(found, "issuer") == issuer])
     for owner, of_owner in _by_owner(scene.bad(*OWN_FAULT, where=lambda found: not scene.is_service(found))):
+        if any(found.observation.reason == "tls.wrong_host" for found in of_owner):
+            yield _stranger(scene, of_owner)
+            continue
         expired = [found for found in of_owner if found.observation.reason in ("tls.expired", "tls.expiring")]
         cause = "acquirer.certificate_expired" if expired else "acquirer.certificate_invalid"
         witnesses = [*_other_good(scene, owner, "tls")[:2], *scene.good("clock")]
@@ -176,6 +179,26 @@ def _ill(scene: Scene, here: list[Look], against: Ruled) -> Iterator[Diagnosis]:
             alternatives=("firewall.port_blocked",),
             against=against,
         )
+
+
+def _stranger(scene: Scene, shown: list[Look]) -> Diagnosis:
+    """A certificate for another name: a slip of the bank's, or the name led to somebody who never was the bank.
+
+    Then its other ports are not the bank's either.
+    """
+    hosts = {host_of(found) for found in shown if found.observation.reason == "tls.wrong_host"}
+    beside = scene.bad(*UNREACHED, "port.refused", where=lambda found: host_of(found) in hosts)
+    likely, other = "acquirer.certificate_invalid", "dns.tampered"
+    if beside:
+        likely, other = other, likely
+    return scene.diagnose(
+        likely,
+        [*shown, *beside],
+        subjects=_targets([*shown, *beside]),
+        confidence="likely",
+        alternatives=(other,),
+        against=[("clock.wrong", found) for found in scene.good("clock")],
+    )
 
 
 def _foreign(scene: Scene, shown: list[Look]) -> Diagnosis:

@@ -32,6 +32,10 @@ STRAINED_MS = 300.0
 EVERYTHING = 100.0
 OUTRIGHT = ("port.timeout", "internet.unreachable")
 LOST = "SYN was lost"
+HERE_POOR = (
+    *("gateway.loss", "gateway.slow", "interface.weak_signal", "interface.slow"),
+    *("interface.half_duplex", "interface.errors", "interface.flapping"),
+)
 PROHIBITED = ("EACCES", "prohibited")
 
 
@@ -87,6 +91,8 @@ def provider(scene: Scene) -> Iterator[Diagnosis]:
         unsure = ["firewall.all_blocked", *sure, *([] if dead or several else ["dns.down"])]
         against = _lan_is_well(scene)
         cause, extra = "isp.down", []
+    if scene.any_bad(*HERE_POOR):
+        unsure.append("lan.poor")
     yield scene.diagnose(
         cause,
         [*proof, *(f for f in extra if not is_trouble(f) or f in behind or f in silent)],
@@ -212,15 +218,34 @@ def one_family(scene: Scene) -> Iterator[Diagnosis]:
         )
 
 
+def allow_list(scene: Scene) -> Iterator[Diagnosis]:
+    """Every payment host answers and nothing else does: somebody lets payments through and nothing else."""
+    anchors = scene.bad("internet.unreachable")
+    paying = scene.good("port", "tls", where=lambda found: scene.is_beyond(found) and not scene.is_service(found))
+    kept_out = scene.bad("port.", "tls.", where=lambda found: scene.is_beyond(found) and not scene.is_service(found))
+    if not anchors or not paying or kept_out:
+        return
+    others = scene.bad(*UNANSWERED, "http.timeout", where=scene.is_service)
+    others += scene.bad("clock.no_reply")
+    others += scene.bad("ping.no_reply", "ping.unreachable", where=scene.is_beyond)
+    yield scene.diagnose(
+        "firewall.port_blocked",
+        [*anchors, *others],
+        subjects=tuple(sorted({*_dead_anchors(anchors), *(found.probe.target for found in others)})),
+        confidence="likely" if others else "possible",
+        alternatives=("isp.poor",),
+        against=[("isp.down", found) for found in paying[:2]],
+    )
+
+
 def leftovers(scene: Scene) -> Iterator[Diagnosis]:
     """What is filtered although payments pass: fixed points of the internet, the time server, pings."""
     anchors = scene.bad("internet.unreachable", "internet.partial")
     if anchors:
-        dead = {one for found in anchors for one in _texts(fact(found, "dead"))}
         yield scene.diagnose(
             "firewall.port_blocked",
             anchors,
-            subjects=tuple(sorted(dead)),
+            subjects=tuple(sorted(_dead_anchors(anchors))),
             confidence="possible",
             alternatives=("isp.poor",),
             against=[("isp.down", found) for found in scene.answered_beyond()[:2]],
@@ -238,6 +263,10 @@ def leftovers(scene: Scene) -> Iterator[Diagnosis]:
     near = scene.bad("ping.loss", "ping.slow", "ping.jitter", where=lambda found: not scene.is_beyond(found))
     if near:
         yield scene.diagnose("lan.poor", near, confidence="likely")
+
+
+def _dead_anchors(anchors: Iterable[Look]) -> set[str]:
+    return {one for found in anchors for one in _texts(fact(found, "dead"))}
 
 
 def _misled(scene: Scene, false: list[Look]) -> Test:

@@ -232,6 +232,8 @@ def test_where_nothing_is_wrong_nothing_is_diagnosed(case: tuple[list[Look], dic
 STAGE = {
     "power": 0,
     "lan": 1,
+    "lan.poor": 2,
+    "lan.wifi_weak": 2,
     "isp": 2,
     "dns": 2,
     "firewall.local_rule": 2,

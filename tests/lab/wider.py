@@ -231,9 +231,15 @@ def heavy_loss_beyond_lan(store: Store) -> Iterator[None]:
     seen={"tcp4 a 443": "timeout", "tcp6 a 443": "ok", "ping4 gw": "ok"},
 )
 def ipv4_dead(store: Store) -> Iterator[None]:
-    """IPv4 goes nowhere beyond the router; IPv6 is well."""
-    with store.rules("mile", chain("prerouting", 'iifname "store" meta nfproto ipv4 drop', -300)):
-        yield
+    """IPv4 goes nowhere beyond the router; IPv6 is well, and the router asks for names by it."""
+    store.stop("dnsmasq")
+    store.start_dnsmasq("--all-servers", f"--server={address(RESOLVER, 6)}")
+    try:
+        with store.rules("mile", chain("prerouting", 'iifname "store" meta nfproto ipv4 drop', -300)):
+            yield
+    finally:
+        store.stop("dnsmasq")
+        store.start_dnsmasq()
 
 
 # --- the same faults, seen by tills that know less --------------------------------------------------------------------
