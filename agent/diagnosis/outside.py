@@ -221,6 +221,7 @@ def one_family(scene: Scene) -> Iterator[Diagnosis]:
 def allow_list(scene: Scene) -> Iterator[Diagnosis]:
     """Every payment host answers and nothing else does: somebody lets payments through and nothing else."""
     anchors = scene.bad("internet.unreachable")
+    anchors += scene.bad("internet.partial", where=lambda found: number(found, "anchors_alive") == 0)
     paying = scene.good("port", "tls", where=lambda found: scene.is_beyond(found) and not scene.is_service(found))
     kept_out = scene.bad("port.", "tls.", where=lambda found: scene.is_beyond(found) and not scene.is_service(found))
     if not anchors or not paying or kept_out:
