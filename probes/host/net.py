@@ -69,8 +69,8 @@ class Link(msgspec.Struct, frozen=True):
 
     @property
     def broadcast(self) -> bool:
-        """A LAN with neighbours to resolve, as opposed to a tunnel or dial-up line."""
-        return not self.flags & (POINT_TO_POINT | NO_ARP)
+        """A LAN with neighbours to resolve, as opposed to the loopback, a tunnel or a dial-up line."""
+        return not self.flags & (LOOPBACK | POINT_TO_POINT | NO_ARP)
 
 
 class Route(msgspec.Struct, frozen=True):

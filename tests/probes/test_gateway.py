@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import msgspec
 import pytest
 
 from probes.gateway import KIND, GatewaySettings, Reading, Side
-from probes.host import Host
+from probes.host import Host, icmp
 from probes.host.icmp import Echoes
 from probes.host.net import Route
 from probes.model import Denied, Observation, Status
@@ -159,9 +161,32 @@ def test_a_machine_without_routes_has_no_route(tree: Tree) -> None:
 
 
 def test_a_live_address_answers_for_a_gateway(host: Host) -> None:
+    """Or nothing does, where this user may not ping: the loopback has no neighbours that could be asked instead."""
     settings = GatewaySettings(kind="gateway", address="127.0.0.1", count=2)
-    try:
-        seen = KIND.judge(settings, KIND.read(settings, host), {})
-    except Denied:
-        pytest.skip("this user may not ping (see net.ipv4.ping_group_range)")
+    if not may_ping():
+        with pytest.raises(Denied, match="ping_group_range"):
+            KIND.read(settings, host)
+        return
+    seen = KIND.judge(settings, KIND.read(settings, host), {})
     assert (seen.reason, seen.measurements["interface"]) == ("ok", "lo")
+
+
+def may_ping() -> bool:
+    for form in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        with contextlib.suppress(PermissionError), socket.socket(socket.AF_INET, form, socket.IPPROTO_ICMP):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("flags", ["0x9", "0x10d1"], ids=["loopback", "tunnel"])
+def test_where_nobody_may_ping_the_loopback_and_a_tunnel_are_not_called_well(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    def refuse(*_asked: object) -> list[Echoes]:
+        raise icmp.denied()
+
+    monkeypatch.setattr(icmp, "echo", refuse)
+    route = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nx0 00000000 010200C0 0003 0 0 0 00000000\n"
+    there = tree({"/proc/net/route": route, "/sys/class/net/x0/flags": flags})
+    with pytest.raises(Denied, match="ping_group_range"):
+        KIND.read(GatewaySettings(kind="gateway"), there)
