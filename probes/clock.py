@@ -176,7 +176,8 @@ def _in_container(host: Host) -> bool:
 def _problems(settings: ClockSettings) -> Iterable[tuple[str, str]]:
     if settings.server is not None:
         try:
-            endpoints.split(settings.server, ntp.PORT)
+            host, _port = endpoints.split(settings.server, ntp.PORT)
+            yield from endpoints.without_zone("server", host)
         except ValueError:
             yield "server", 'expected a host such as "ntp.aliyun.com", or "host:port"'
 

@@ -224,6 +224,8 @@ def _problems(settings: DnsSettings) -> Iterable[tuple[str, str]]:
         yield "name", "expected a name to look up, not an address"
     if settings.server is not None and not _is_server(settings.server):
         yield "server", 'expected an address such as "192.168.1.1", "192.168.1.1:53" or "[2001:db8::1]:53"'
+    elif settings.server is not None:
+        yield from endpoints.without_zone("server", endpoints.split(settings.server, dns.PORT)[0])
     for text in settings.expect:
         try:
             ipaddress.ip_network(text, strict=False)

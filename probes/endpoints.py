@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 
 _WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]\s]+)\]|(?P<host>[^:\s/\[\]]+)):(?P<port>[0-9]{1,5})")
 
@@ -34,3 +35,13 @@ def is_address(text: str | None) -> bool:
     except ValueError:
         return False
     return True
+
+
+def without_zone(key: str, host: str | None) -> Iterator[tuple[str, str]]:
+    """The problem of a link-local address that does not name its interface: the kernel refuses it (EINVAL)."""
+    try:
+        address = ipaddress.ip_address((host or "").strip("[]"))
+    except ValueError:
+        return
+    if isinstance(address, ipaddress.IPv6Address) and address.is_link_local and address.scope_id is None:
+        yield key, f"expected a zone such as {address}%eth0"

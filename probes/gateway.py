@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from probes import echoes
+from probes import echoes, endpoints
 from probes.echoes import Limits, Look
 from probes.host import Host, icmp, net
 from probes.host.icmp import Echoes
@@ -137,6 +137,7 @@ def problems(settings: GatewaySettings) -> Iterable[tuple[str, str]]:
     """A name would need the very gateway to be resolved."""
     try:
         if settings.address is None or not ipaddress.ip_address(settings.address).is_unspecified:
+            yield from endpoints.without_zone("address", settings.address)
             return
     except ValueError:
         pass

@@ -178,7 +178,8 @@ def _problems(settings: InternetSettings) -> Iterable[tuple[str, str]]:
         yield "anchors", f'expected several "host:port", {MOST_ANCHORS} at most'
     for anchor in settings.anchors:
         try:
-            endpoints.split(anchor)
+            host, _port = endpoints.split(anchor)
+            yield from endpoints.without_zone("anchors", host)
         except ValueError as error:
             yield "anchors", f"expected {error}"
     if settings.portal_url:

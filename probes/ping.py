@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from probes import echoes
+from probes import echoes, endpoints
 from probes.echoes import Limits, Look
 from probes.host import Host, icmp, resolve
 from probes.host.icmp import Echoes
@@ -102,6 +102,7 @@ def problems(settings: PingSettings) -> Iterable[tuple[str, str]]:
         return
     if address.is_unspecified or address.is_multicast:
         yield "host", "expected the address of one host"
+    yield from endpoints.without_zone("host", settings.host)
 
 
 def _best(answers: tuple[Echoes, ...]) -> Echoes:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from probes import endpoints
 from probes import reach as reaching
 from probes.host import Host, tcp
 from probes.host.tcp import Reach
@@ -58,6 +59,7 @@ def problems(settings: PortSettings) -> Iterable[tuple[str, str]]:
         yield "host", "expected a host name or address, or `targets`, got nothing"
     elif settings.port is None:
         yield "port", "expected 1..65535, got nothing"
+    yield from endpoints.without_zone("host", settings.host)
 
 
 KIND = Kind(

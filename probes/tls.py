@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from probes import endpoints, trust
 from probes import reach as reaching
-from probes import trust
 from probes.host import Host, tcp, tls
 from probes.host.tcp import Reach
 from probes.host.tls import Handshake
@@ -111,6 +111,7 @@ def problems(settings: TlsSettings) -> Iterable[tuple[str, str]]:
         yield "host", "expected a host name or address, or `targets`, got nothing"
     if settings.server_name is not None and not _is_name(settings.server_name):
         yield "server_name", "expected a host name"
+    yield from endpoints.without_zone("host", settings.host)
 
 
 def _is_name(text: str) -> bool:

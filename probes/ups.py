@@ -179,6 +179,7 @@ def _evidence(reading: Reading, flags: set[str]) -> list[str]:
 def _problems(settings: UpsSettings) -> Iterable[tuple[str, str]]:
     if settings.ups is not None and not re.fullmatch(r"[^\s\"\\@]{1,100}", settings.ups):
         yield "ups", "expected the name of a UPS as `upsc -l` prints it, without @host"
+    yield from endpoints.without_zone("host", settings.host)
 
 
 KIND = Kind(

@@ -8,7 +8,7 @@ from typing import Any
 from agent.config import presets, typed
 from agent.config.model import NAME_EXPECTED, PROBE_NAME
 from agent.config.problems import Path, got, suggestion
-from agent.config.targets import TARGETS_EXPECTED, parse_target
+from agent.config.targets import TARGETS_EXPECTED, host_problems, parse_target
 from agent.config.typed import Notes
 from probes import registry
 from probes.model import Kind, Seconds, Settings
@@ -124,6 +124,8 @@ def _check_targets(kind: Kind[Any, Any], settings: Any, path: Path, notes: Notes
             notes.add((*path, "targets", place), f"{got(text)} is named twice")
         else:
             seen.add(target)
+            for key, message in host_problems("targets", target[0]):
+                notes.add((*path, key, place), f"{message}, got {got(text)}")
 
 
 def _check_needs(probes: Mapping[str, Settings], tables: Mapping[str, Any], notes: Notes) -> None:
