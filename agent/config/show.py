@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -19,7 +19,17 @@ from probes.model import Settings
 HIDDEN = "(not shown)"
 
 _QUERY = re.compile(r"(?<=[?&])([^=&#\s]+)=([^&#\s]*)")
-_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(=?)(.*)", re.DOTALL)
+_URL_USER = re.compile(r"(?<=://)[^/@\s]+@")
+_USER = re.compile(r"([^\s:/@]+):(?!//)[^\s@]+@(?=[\w\[])")
+_WORDS = re.compile(r"""\s+|(?:"[^"]*"|'[^']*'|[^\s"'])+|["']""")
+_OPTION = re.compile(r"(-{1,2})([A-Za-z][\w-]*)")
+_ASSIGNED = re.compile(r"(-{0,2}([A-Za-z_][\w-]*)=).+", re.DOTALL)
+_HEADER = re.compile(r"(([A-Za-z][\w-]*):\s).+", re.DOTALL)
+_ATTACHED = re.compile(r"(-[pP]|-[uUa][^\s:]+:(?!//)).+", re.DOTALL)
+_SECRET_PART = re.compile(r"(?i)pass|pwd|secret|token")
+_SECRET_OPTIONS = ("p", "P", "pw")
+_USER_OPTIONS = ("u", "U", "a", "user", "proxy-user", "login")
+"""What follows them may be `user:password`."""
 
 
 def show(config: Config) -> str:
@@ -65,23 +75,68 @@ def _items(table: Any) -> Iterator[str]:
 
 def _without_secrets(key: str, value: Any) -> Any:
     if isinstance(value, str):
-        return HIDDEN if is_secret(key) else _QUERY.sub(_without_value, value)
+        return HIDDEN if is_secret(key) else _address(value)
     if isinstance(value, dict):
         return {name: _without_secrets(name, item) for name, item in value.items()}
     if isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value):
-        return [HIDDEN if hide else item for item, hide in _arguments(value)]
+        return list(_arguments(value))
     return value
+
+
+def _address(text: str) -> str:
+    """Without the user of a URL and the secrets of its query."""
+    return _QUERY.sub(_without_value, _URL_USER.sub(f"{HIDDEN}@", text))
 
 
 def _without_value(found: re.Match[str]) -> str:
     return f"{found[1]}={HIDDEN}" if is_secret(found[1]) else found[0]
 
 
-def _arguments(words: Any) -> Iterator[tuple[str, bool]]:
-    """A command's words, each with whether it must be hidden: what follows `--password`, or stands in `--token=…`."""
-    hide_next = False
+def _arguments(words: Iterable[str]) -> Iterator[str]:
+    """A command's words without what may be a secret there; in doubt it is one. A word may be a whole shell command."""
+    before = ""
     for word in words:
-        option = _OPTION.fullmatch(word)
-        secret = option is not None and is_secret(option[1].strip("-"))
-        yield word, hide_next or (secret and option is not None and bool(option[2]))
-        hide_next = secret and option is not None and not option[2]
+        pieces = _WORDS.findall(word)
+        if _takes_secret(before) or len(pieces) < 2 or _is_secret_header(word):
+            yield _word(word, before)
+            before = word
+            continue
+        shown = []
+        for piece in pieces:
+            shown.append(piece if piece.isspace() else _word(piece, before))
+            before = before if piece.isspace() else piece
+        yield "".join(shown)
+
+
+def _word(word: str, before: str) -> str:
+    """One word without its secret, behind the word `before`."""
+    if _takes_secret(before):
+        return HIDDEN
+    bare = word.strip("\"'")
+    option = _OPTION.fullmatch(before)
+    if option and option[2] in _USER_OPTIONS and ":" in bare and "://" not in bare:
+        return f"{bare.partition(':')[0]}:{HIDDEN}"
+    assigned, attached = _ASSIGNED.fullmatch(bare), _ATTACHED.fullmatch(bare)
+    if assigned and _may_be_secret(assigned[2]):
+        return assigned[1] + HIDDEN
+    if _is_secret_header(word):
+        return bare.partition(":")[0] + f": {HIDDEN}"
+    if attached and not _takes_secret(bare):
+        return attached[1] + HIDDEN
+    return _USER.sub(rf"\1:{HIDDEN}@", _address(word))
+
+
+def _is_secret_header(word: str) -> bool:
+    """Such as `Authorization: Bearer …`."""
+    header = _HEADER.fullmatch(word.strip("\"'"))
+    return header is not None and _may_be_secret(header[2])
+
+
+def _takes_secret(word: str) -> bool:
+    """Whether a word is an option behind which a secret stands."""
+    option = _OPTION.fullmatch(word.strip("\"'"))
+    return option is not None and (_may_be_secret(option[2]) or (option[1] == "-" and option[2] in _SECRET_OPTIONS))
+
+
+def _may_be_secret(name: str) -> bool:
+    return is_secret(name) or _SECRET_PART.search(name) is not None

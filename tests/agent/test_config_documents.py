@@ -260,7 +260,33 @@ def test_what_is_shown_holds_no_secret() -> None:
     assert "hunter2" not in text
     assert 'token = { file = "/etc/token" }' in text
     assert 'link = "https://h.example/?a=1&api_key=(not shown)"' in text
-    assert 'command = ["check", "--password", "(not shown)", "(not shown)"]' in text
+    assert 'command = ["check", "--password", "(not shown)", "--token=(not shown)"]' in text
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["mysql", "-p", "hunter2", "till"], ["mysql", "-p", "(not shown)", "till"]),
+        (["mysql", "-phunter2"], ["mysql", "-p(not shown)"]),
+        (["plink", "-pw", "hunter2"], ["plink", "-pw", "(not shown)"]),
+        (["check", "--dbpassword", "hunter2"], ["check", "--dbpassword", "(not shown)"]),
+        (["check", "--password hunter2 -v"], ["check", "--password (not shown) -v"]),
+        (["sh", "-c", "q -v --password 'a hunter2'; r"], ["sh", "-c", "q -v --password (not shown) r"]),
+        (["env", "DB_PASSWORD=hunter2", "q"], ["env", "DB_PASSWORD=(not shown)", "q"]),
+        (["ftp", "till:hunter2@host.example"], ["ftp", "till:(not shown)@host.example"]),
+        (["get", "https://hunter2@h.example/x"], ["get", "https://(not shown)@h.example/x"]),
+        (["get", "-u", "till:hunter2"], ["get", "-u", "till:(not shown)"]),
+        (["get", "-utill:hunter2"], ["get", "-utill:(not shown)"]),
+        (["get", "-H", "Authorization: Bearer hunter2"], ["get", "-H", "Authorization: (not shown)"]),
+        (["pos", "--version", "C:x", "a:1"], ["pos", "--version", "C:x", "a:1"]),
+        (["get", "-u", "https://h.example:8443/x", "-v"], ["get", "-u", "https://h.example:8443/x", "-v"]),
+    ],
+)
+@pytest.mark.usefixtures("sample_kinds")
+def test_what_may_be_a_secret_in_a_command_is_not_shown(command: list[str], shown: list[str]) -> None:
+    text = show(loaded(f'[probes.c]\nkind = "sample"\nhost = "h"\ncommand = {json.dumps(command)}\n'))
+    assert f"command = {json.dumps(shown)}\n" in text
+    assert "hunter2" not in text
 
 
 def test_with_no_file_the_defaults_are_shown() -> None:
