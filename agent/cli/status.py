@@ -68,7 +68,7 @@ def _read(path: str) -> bytes:
     try:
         return read_file(path)
     except OSError as error:
-        next_step = "start the daemon, or run `posagent check` to look now"
+        next_step = "run `posagent check --write` to look now and write it"
         if isinstance(error, PermissionError):
             next_step = "ask for membership of the file's group, or run `posagent check` to look now"
         raise Complaint(f"posagent: cannot read {path}: {error.strerror}; {next_step}", 3) from None

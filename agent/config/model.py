@@ -70,7 +70,7 @@ class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     path: Annotated[
         PathText | None,
         Meta(
-            description="the file that the daemon keeps up to date; default: health.json in the state directory",
+            description="the file that `posagent check --write` replaces; default: health.json in the state directory",
             examples=["/var/lib/posagent/health.json"],
         ),
     ] = None

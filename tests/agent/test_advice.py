@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import string
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from agent import config
 from agent.advice import FOLDER, advice, load_site, site_of
+from agent.cli import parser
 from agent.config.problems import ConfigError
 from agent.config.read import Source
 from agent.diagnosis.model import CAUSES
@@ -246,6 +248,13 @@ def test_the_subject_is_named_where_there_is_one_and_paraphrased_where_not() -> 
     )
     assert advice("acquirer.silent", "zh-CN", host).title == "银行主机接通后没有响应：auth.bank.example:443"
     assert advice("acquirer.silent", "zh-CN", {"subject": ""}).title == "银行主机接通后没有响应：收单机构主机"
+
+
+def test_every_command_of_posagent_that_is_advised_exists() -> None:
+    told = [command for texts in SHIPPED.values() for command in re.findall(r"`posagent ([^`]+)`", str(texts))]
+    assert len(told) > 20
+    for command in told:
+        parser.parse(shlex.split(command.removesuffix(" > FILE")))  # SystemExit where it does not
 
 
 def test_an_udev_rule_comes_out_with_its_braces() -> None:

@@ -137,7 +137,8 @@ def test_status_without_a_report_says_so_and_what_to_do(posagent) -> None:
     done = posagent("status")
     assert done.returncode == 3
     assert "posagent: cannot read" in done.stderr
-    assert "`posagent check`" in done.stderr
+    assert "run `posagent check --write`" in done.stderr
+    assert "daemon" not in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"verdict": {"payments": 1}}', "\x00"])
