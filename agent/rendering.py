@@ -74,6 +74,7 @@ def render(
             started_at=stamp(about.started_at),
             healthy=not about.problems,
             problems=list(about.problems),
+            language=about.language,
         ),
         site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=dict(about.tags)),
         verdict=VerdictPart(

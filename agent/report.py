@@ -41,6 +41,7 @@ class AgentPart(Part, frozen=True, kw_only=True):
     started_at: Time
     healthy: bool
     problems: list[str]
+    language: Annotated[Literal["en", "zh-CN"], Meta(description="of every sentence in this report")]
 
 
 class SitePart(Part, frozen=True, kw_only=True):

@@ -34,11 +34,16 @@ def run(arguments: Any) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
     else:
-        language = speaks(arguments.lang or configured_language(arguments.config))
-        data, text = _understood(path, content, lambda data: _page(data, arguments, language))
+        wanted = arguments.lang or configured_language(arguments.config)
+        data, text = _understood(path, content, lambda data: _page(data, arguments, _frame(wanted, data)))
         print(text)  # noqa: T201 -- the answer itself
     stale = _seconds_since(data["valid_until"]) > 0
     return 3 if stale else EXIT_CODE.get(data["verdict"]["payments"], 3)
+
+
+def _frame(wanted: str, data: dict[str, Any]) -> Any:
+    """The language around the report's sentences: theirs, unless somebody chose one. Old reports do not tell it."""
+    return speaks(data["agent"].get("language", wanted) if wanted == "auto" else wanted)
 
 
 def _page(data: dict[str, Any], arguments: Any, language: Any) -> str:

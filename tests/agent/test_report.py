@@ -66,8 +66,9 @@ def test_the_headline_names_the_first_broken_link_in_the_readers_language() -> N
         "AT RISK: cards can be taken, but something is wrong. till disk: / is nearly full: 4 % free, 10 % wanted"
     )
     chinese = rendering.Circumstances(seq=7, mode="check", started_at=0, now=1.7e9, language="zh-CN")
-    headline = rendered([Look(probe, low, 1.7e9, 0.01)], chinese)["verdict"]["headline"]
-    assert headline == "有风险：可以刷卡，但存在异常。till disk: / 空间不足：剩余 4%，要求至少 10%"
+    told = rendered([Look(probe, low, 1.7e9, 0.01)], chinese)
+    assert (data["agent"]["language"], told["agent"]["language"]) == ("en", "zh-CN")
+    assert told["verdict"]["headline"] == "有风险：可以刷卡，但存在异常。till disk: / 空间不足：剩余 4%，要求至少 10%"
 
 
 def test_numbers_that_json_cannot_say_are_left_out() -> None:

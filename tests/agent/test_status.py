@@ -71,6 +71,44 @@ def test_a_pipe_a_device_or_a_directory_is_not_waited_for(tmp_path: Path) -> Non
     assert status(tmp_path).returncode == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "path", "is_plain"),
+    [
+        ('[report]\npath = "/a/b.json"\n', "/a/b.json", True),
+        ("[site]\nstore = '1'\n[ report ]\npath = '/a'\n", "/a", False),
+        ("  [report]  # where\n# path = '/x'\n  path='/a#b'  # there\n[probes.a]\npath = '/c'\n", "/a#b", True),
+        ('[report]\r\npath = "/a"\r\n', "/a", True),
+        ('[report]\n#path = "/a"\n\n[probes.a]\npath = "/c"\n', None, True),
+        ('[probes.a]\nlabel = "report"\n[report]\npath = "/a"\n', "/a", True),
+        ('[probes.a]\ncommand = [\n  "x",\n  "report",\n]\n[report]\npath = "/a"\n', "/a", False),
+        ('report = { path = "/a" }\n', "/a", False),
+        ('report.path = "/a"\n', "/a", False),
+        ('["report"]\npath = "/a"\n', "/a", False),
+        ('[report]\n"path" = "/a"\n', "/a", False),
+        ('[report]\npath = "/a\\u002fb"\n', "/a/b", False),
+        ('[report]\npath = """/a"""\n', "/a", False),
+        ('[probes.a]\nlabel = """\n[report]\npath = "/x"\n"""\n', None, False),
+        ('[probes.report]\npath = "/x"\n[report]\npath = "/a"\n', "/a", False),
+        ("[report]\npath = 5\n", None, False),
+        ("[report]\npath =\n", None, False),
+        ('[report]\npath = "/a" "/b"\n', None, False),
+        ("[report]\npath = '/a'\n[report]\npath = '/b'\n", None, False),
+    ],
+)
+def test_the_reports_place_is_read_by_lines_alone_where_that_is_certain(
+    tmp_path: Path, text: str, path: str | None, is_plain: bool
+) -> None:
+    (tmp_path / "config.toml").write_text(text, newline="")
+    script = (
+        "import sys; from agent.cli import configured; "
+        "print(configured._path_in(open(sys.argv[1], newline='').read()), 'tomllib' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, tmp_path / "config.toml"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(path), str(not is_plain)]
+
+
 def test_a_configuration_that_was_named_must_be_there(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, cause in (("nope.toml", "No such file"), ("pipe", "no regular file")):
@@ -92,6 +130,24 @@ def test_the_report_speaks_the_configurations_language_around_it(tmp_path: Path)
     assert done.returncode == 0
     assert "批结算：正常" in done.stdout.decode()
     assert configured_language(str(tmp_path / "config.toml"), {}) == "zh-CN"
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "frame"),
+    [
+        ((), {"language": "zh-CN"}, "批结算：正常"),
+        ((), {"language": "en"}, "settlement: ready"),
+        ((), {}, "settlement: ready"),
+        ((), {"language": "tlh"}, "settlement: ready"),
+        (("--lang", "en"), {"language": "zh-CN"}, "settlement: ready"),
+    ],
+)
+def test_where_nobody_chose_a_language_it_is_the_reports(
+    tmp_path: Path, words: tuple[str, ...], told: dict[str, str], frame: str
+) -> None:
+    report = {"verdict": VERDICT, "probes": [], "diagnosis": [], "not_checked": [], "agent": {"problems": []} | told}
+    (tmp_path / "report.json").write_text(json.dumps(WHEN | report))
+    assert frame in status(tmp_path, *words).stdout.decode()
 
 
 def test_json_is_the_file_byte_for_byte_whatever_the_locale(tmp_path: Path) -> None:
