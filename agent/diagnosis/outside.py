@@ -30,6 +30,7 @@ HALF = 50.0
 STRAINED_MS = 300.0
 """A round trip that no sound line of a store has, not even by satellite to the far side of the country and back."""
 EVERYTHING = 100.0
+MANY = 3
 OUTRIGHT = ("port.timeout", "internet.unreachable")
 LOST = "SYN was lost"
 HERE_POOR = (
@@ -299,7 +300,7 @@ def _one_door_for_all(scene: Scene) -> list[Look]:
 
 def _is_strained(found: Look) -> bool:
     """Well or not, this look felt a loss or a delay."""
-    if found.probe.kind not in (*CONNECTING, "ping", "clock"):
+    if found.probe.kind not in (*CONNECTING, "ping", "clock", "internet"):
         return False
     return _has_lost(found) or max(number(found, key) or 0.0 for key in ("rtt_ms", "connect_ms")) > STRAINED_MS
 
@@ -311,9 +312,13 @@ def _has_lost(found: Look) -> bool:
 
 
 def _too_lossy(scene: Scene) -> bool:
-    """Pings come back, but so few that connections fail for want of luck."""
+    """So few packets come back that whole connections fail for want of luck."""
     pings = scene.any_bad("gateway.loss", "ping.loss")
-    return any((number(found, "loss_percent") or 0.0) >= HALF for found in pings)
+    if any((number(found, "loss_percent") or 0.0) >= HALF for found in pings):
+        return True
+    alive = [f for f in scene.looks if f.probe.kind in CONNECTING and scene.is_beyond(f) and number(f, "connect_ms")]
+    lost = [found for found in alive if _has_lost(found)]
+    return len(lost) >= MANY and len(lost) * 3 >= len(alive) * 2
 
 
 def _is_prohibited(found: Look) -> bool:
