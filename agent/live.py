@@ -27,7 +27,8 @@ STYLES = {
     "skipped": "dim",
 }
 
-
+REDRAWS = 10
+"""So many times a second the line of progress is drawn anew."""
 NARROW = 60
 """On a terminal with fewer columns a name stands above its sentence and not beside it."""
 
@@ -38,7 +39,8 @@ class Progress:
     def __init__(self, language: Language) -> None:
         self._language = language
         self._live: Any = None
-        self._text: Any = None
+        self._done: Sequence[Look] = ()
+        self._awaited: Sequence[Probe] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -53,18 +55,24 @@ class Progress:
         """Show how far it is and whom it waits for."""
         if not (sys.stderr.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
             return
+        self._done, self._awaited = done, awaited
         if self._live is None:
             from rich.console import Console
             from rich.status import Status
-            from rich.text import Text
 
-            self._text = Text
-            self._live = Status("", console=Console(stderr=True))
+            # It is drawn when its own clock asks for it, however often somebody answers.
+            self._live = Status(self, console=Console(stderr=True), refresh_per_second=REDRAWS)
             self._live.start()
+
+    def __rich__(self) -> Any:
+        """How it stands now, for rich."""
+        from rich.text import Text
+
+        done, awaited = self._done, self._awaited
         looking = texts.phrase("check.looking", self._language, done=len(done), all=len(done) + len(awaited))
         names = ", ".join(probe.name for probe in awaited[:4]) + (" …" if len(awaited) > 4 else "")
         waiting = texts.phrase("check.waiting_for", self._language, names=names) if names else ""
-        self._live.update(self._text(f"{looking}  {waiting}"))  # not as markup: [::1] is an address here
+        return Text(f"{looking}  {waiting}")  # not as markup: [::1] is an address here
 
 
 class _Folded:
