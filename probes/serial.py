@@ -308,7 +308,7 @@ KIND = Kind(
     problems=problems,
     example={"device": "/dev/ttyACM0"},
     reasons={
-        "serial.absent": "there is no such port, or nothing is fitted behind it",
+        "serial.absent": "there is no such port, what is there is no tty, or nothing is fitted behind it",
         "serial.denied": "the POS software's user may not open the port",
         "serial.taken": "another program holds the port: it is named",
         "serial.not_held": "the POS software should hold the port and does not",
