@@ -22,6 +22,7 @@ from probes.model import (
     Observation,
     Seconds,
     Unsupported,
+    because,
     fail,
     ok,
     warn,
@@ -92,10 +93,12 @@ def judge(settings: ClockSettings, reading: Reading, _memory: Memory) -> Observa
     facts, evidence = _facts(settings, reading), _evidence(reading)
     sample = reading.sample
     if sample and not sample.refused:
-        wrong = abs(sample.offset) > settings.max_offset
-        return fail("clock.skewed", facts, *evidence) if wrong else ok(facts, *evidence)
+        if abs(sample.offset) <= settings.max_offset:
+            return ok(facts, *evidence)
+        return fail("clock.skewed", {**facts, **_apart(-sample.offset)}, *evidence)
     if away := _impossible(settings, reading):
-        return fail("clock.skewed", {**facts, "offset_s": round(away, 1)}, *evidence)
+        facts["offset_s"] = round(away, 1)
+        return fail("clock.skewed", {**facts, **_apart(away, is_least=True)}, *evidence)
     if settings.server:
         return warn("clock.bad_server" if sample else "clock.no_reply", facts, *evidence)
     if reading.kernel.synchronised is None:
@@ -122,6 +125,17 @@ def _facts(settings: ClockSettings, reading: Reading) -> dict[str, Measurement]:
             facts["offset_s"] = round(-reading.sample.offset, 4)
             facts["rtt_ms"] = round(reading.sample.round_trip * 1000, 2)
     return facts
+
+
+def _apart(offset: float, is_least: bool = False) -> dict[str, Measurement]:
+    """How far the clock is off, and which way; a time that cannot be tells only how far at least."""
+    if offset < 0:
+        way = (
+            because("or more behind", why="clock_surely_behind") if is_least else because("behind", why="clock_behind")
+        )
+    else:
+        way = because("or more ahead", why="clock_surely_ahead") if is_least else because("ahead", why="clock_ahead")
+    return {"off_by_s": round(abs(offset), 4), **way}
 
 
 def _evidence(reading: Reading) -> list[str]:

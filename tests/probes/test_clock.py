@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import texts
 from probes import clock
 from probes.clock import EARLIEST, KIND, LATEST, ClockSettings, Reading
 from probes.host import Host, ntp
@@ -294,6 +295,37 @@ def test_what_kernel_server_and_calendar_mean(
 def test_the_offset_is_told_as_this_pcs_error() -> None:
     seen = KIND.judge(settings(server="x", max_offset=Seconds(5)), Reading(NOW, KEPT, sample=sample(600)), {})
     assert (seen.reason, seen.measurements["offset_s"]) == ("clock.skewed", -600)
+
+
+@pytest.mark.parametrize(
+    ("reading", "english", "chinese"),
+    [
+        (
+            Reading(NOW, KEPT, sample=sample(34_560_000)),
+            "the clock is 400 d behind (at most 30 s allowed)",
+            "系统时钟慢了 400 天（最多允许 30 秒）",
+        ),
+        (
+            Reading(NOW, KEPT, sample=sample(-600.2)),
+            "the clock is 10 min ahead (at most 30 s allowed)",
+            "系统时钟快了 10 分钟（最多允许 30 秒）",
+        ),
+        (
+            Reading(EARLIEST - 7200, KEPT),
+            "the clock is 2 h or more behind (at most 30 s allowed)",
+            "系统时钟至少慢了 2 小时（最多允许 30 秒）",
+        ),
+        (
+            Reading(LATEST + 86400, KEPT),
+            "the clock is 1 d or more ahead (at most 30 s allowed)",
+            "系统时钟至少快了 1 天（最多允许 30 秒）",
+        ),
+    ],
+)
+def test_how_far_and_which_way_the_clock_is_off_is_said_in_words(reading: Reading, english: str, chinese: str) -> None:
+    seen = KIND.judge(settings(server="x") if reading.sample else settings(), reading, {})
+    assert texts.sentence("clock", seen.reason, seen.measurements, "en") == english
+    assert texts.sentence("clock", seen.reason, seen.measurements, "zh-CN") == chinese
 
 
 def test_a_mute_kernel_and_no_server_is_not_called_well() -> None:
