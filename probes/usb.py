@@ -19,6 +19,7 @@ from probes.model import (
     Settings,
     Status,
     Text,
+    because,
     fail,
     ok,
     warn,
@@ -113,7 +114,12 @@ def _absent(wanted: Mapping[str, str], reading: Reading, kept: dict[str, Any]) -
     near = [(device, _differs(wanted, device)) for device in reading.devices if device.usb_class != usb.HUB]
     near = [(device, differs) for device, differs in near if len(differs) < len(wanted)]
     evidence = [f"{_called(device)}: differs in {', '.join(differs)}" for device, differs in near]
-    facts["instead"] = [_called(device) for device, _differs_in in near] or "-"
+    instead = [_called(device) for device, _differs_in in near]
+    facts["instead"] = instead or "-"
+    if instead:
+        facts |= because(f"similar devices: {', '.join(instead)}", why="usb_similar")
+    else:
+        facts |= because("nothing similar is plugged in", why="usb_nothing_similar")
     other_mode = [
         _called(device) for device, differs in near if differs == ["product"] and _identity(device).takes_cards
     ]

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from agent import texts
 from probes.host import Host, usb
 from probes.model import Memory, Observation, Status
 from probes.usb import KIND, Reading, UsbSettings
@@ -107,6 +108,23 @@ def test_another_product_id_of_the_same_maker_is_told_not_hidden(tree: Tree) -> 
 def test_a_device_moved_to_another_socket_is_named_with_its_new_place(tree: Tree) -> None:
     seen = look(tree(hardware.pax()), vendor="2fb8", path="1-3")
     assert seen.evidence == ("PAX terminal 2fb8:2205 at 1-1: differs in path",)
+
+
+@pytest.mark.parametrize(
+    ("machine", "english", "chinese"),
+    [
+        (hardware.ROOT_HUB, "nothing similar is plugged in", "未插有相近设备"),
+        (hardware.pax(), "similar devices: PAX terminal 2fb8:2205 at 1-1", "相近设备：PAX terminal 2fb8:2205 at 1-1"),
+    ],
+    ids=["nothing", "another socket"],
+)
+def test_what_is_there_instead_is_said_in_words(
+    tree: Tree, machine: dict[str, str], english: str, chinese: str
+) -> None:
+    seen = look(tree(machine), vendor="2fb8", path="1-3")
+    wanted = "vendor=2fb8 path=1-3"
+    assert texts.sentence("usb", seen.reason, seen.measurements, "en") == f"not found on USB: {wanted}; {english}"
+    assert texts.sentence("usb", seen.reason, seen.measurements, "zh-CN") == f"USB 上未找到：{wanted}；{chinese}"
 
 
 def test_root_hubs_are_never_offered_instead(tree: Tree) -> None:
