@@ -28,6 +28,7 @@ from probes.model import (
     Status,
     Text,
     Url,
+    because,
     fail,
     ok,
     warn,
@@ -162,9 +163,9 @@ def judge(settings: VersionSettings, reading: Reading, memory: Memory) -> Observ
     except compare.Unparsable as error:
         return _unknown("version.unparsable", {**facts, "detail": str(error)}, kept)
     if trouble is not None:
-        status, reason, wanted = trouble
+        status, reason, told = trouble
         say = fail if status is Status.FAIL else warn
-        return say(reason, {**facts, "wanted": wanted}, *evidence, *reading.waiting, memory=kept)
+        return say(reason, {**facts, **told}, *evidence, *reading.waiting, memory=kept)
     if reading.waiting:
         waiting = list(reading.waiting)
         return warn("version.restart_pending", {**facts, "waiting": waiting}, *evidence, memory=kept)
@@ -267,8 +268,8 @@ def _facts(
 
 def _trouble(
     settings: VersionSettings, reading: Reading, entry: manifests.Entry | None
-) -> tuple[Status, str, str] | None:
-    """Status, reason and the version wanted instead; None when this one will do. Raises Unparsable."""
+) -> tuple[Status, str, dict[str, Measurement]] | None:
+    """Status, reason and the version `wanted` instead; None when this one will do. Raises Unparsable."""
 
     def order(other: str) -> int:
         if other == reading.version:
@@ -279,14 +280,24 @@ def _trouble(
     if settings.expected is not None:
         comparable = _fits(reading.version, reading.scheme) and _fits(settings.expected, reading.scheme)
         if reading.version != settings.expected and not (comparable and order(settings.expected) == 0):
-            return Status.FAIL, "version.mismatch", settings.expected
+            return Status.FAIL, "version.mismatch", {"wanted": settings.expected}
     for required in (settings.minimum, entry.required if entry else None):
         if required is not None and order(required) < 0:
-            return Status.FAIL, "version.outdated", required
+            return Status.FAIL, "version.outdated", _wanted(required)
     if entry is not None and entry.latest is not None and order(entry.latest) < 0:
         is_over = entry.grace_until is not None and reading.today > entry.grace_until
-        return (Status.FAIL if is_over else Status.WARN), "version.outdated", entry.latest
+        told = _wanted(entry.latest, entry.grace_until, is_over)
+        return (Status.FAIL if is_over else Status.WARN), "version.outdated", told
     return None
+
+
+def _wanted(wanted: str, until: str | None = None, is_over: bool = False) -> dict[str, Measurement]:
+    """The version that is wanted, and until when there is time."""
+    if until is None:
+        return because(f"{wanted} is wanted", why="version_wanted", wanted=wanted)
+    if is_over:
+        return because(f"{wanted} was wanted by {until}", why="version_was_wanted", wanted=wanted, grace_until=until)
+    return because(f"{wanted} is wanted by {until}", why="version_wanted_by", wanted=wanted, grace_until=until)
 
 
 def _unknown(reason: str, facts: dict[str, Measurement], memory: Memory) -> Observation:

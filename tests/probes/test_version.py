@@ -219,6 +219,22 @@ def test_each_state_has_its_own_reason(given: dict[str, Any], reading: Reading, 
     assert (observation.status, observation.reason) == expected
 
 
+@pytest.mark.parametrize(
+    ("version", "entry", "today", "english", "chinese"),
+    [
+        ("3.9", ENTRY, "2026-11-01", "4.0 is wanted", "要求 4.0"),
+        ("4.1", ENTRY, "2026-11-01", "4.3 is wanted by 2026-12-01", "最迟须于 2026-12-01 升级到 4.3"),
+        ("4.1", ENTRY, "2026-12-02", "4.3 was wanted by 2026-12-01", "最迟应于 2026-12-01 升级到 4.3，已逾期"),
+        ("4.1", manifest.Entry(latest="4.3"), "2026-12-02", "4.3 is wanted", "要求 4.3"),
+    ],
+)
+def test_a_date_of_grace_is_named(version: str, entry: manifest.Entry, today: str, english: str, chinese: str) -> None:
+    reading = Reading(version=version, published=entry, today=today)
+    facts = KIND.judge(probe(value="x", of="POS", manifest="/m"), reading, {}).measurements
+    assert sentence("version", "version.outdated", facts, "en") == f"POS is at version {version}; {english}"
+    assert sentence("version", "version.outdated", facts, "zh-CN") == f"POS 当前版本 {version} 过旧，{chinese}"
+
+
 def test_a_manifest_out_of_reach_is_remembered_with_its_age() -> None:
     wanted = probe(value="x", manifest="https://fleet.example/m.toml")
     seen = KIND.judge(wanted, Reading(version="4.1", published=ENTRY, now=1000.0, today="2026-11-22"), {})
