@@ -76,7 +76,7 @@ def advice(cause: str, language: Language, facts: Mapping[str, object] = {}, sit
     own = (site or {}).get(language, {}).get(known)
     if own is not None:
         words |= {name: value for name, value in msgspec.structs.asdict(own).items() if value is not None}
-    return Advice(**{name: _filled(value, ready) for name, value in words.items()})
+    return Advice(**{name: _filled(value, ready, language) for name, value in words.items()})
 
 
 def site_of(config: Config) -> SiteAdvice:
@@ -174,10 +174,10 @@ def _braces_fault(text: str) -> str:
     return ""
 
 
-def _filled(value: Any, facts: Mapping[str, object]) -> Any:
+def _filled(value: Any, facts: Mapping[str, object], language: Language) -> Any:
     if isinstance(value, str):
-        return texts.fill(value, facts)
-    return tuple(texts.fill(item, facts) for item in value)
+        return texts.fill(value, facts, language)
+    return tuple(texts.fill(item, facts, language) for item in value)
 
 
 @functools.cache

@@ -2,8 +2,8 @@
 
 A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
 `{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{rtt_ms}` a number with three significant digits, a
-missing one prints "?". `{detail}` is the text that `why.toml` has for the fact `why`, where there is one: which case of
-a reason this is.
+missing one prints "?", a list is joined as the language does. `{detail}` is the text that `why.toml` has for the fact
+`why`, where there is one: which case of a reason this is. A case may have a sentence of its own, under `reason:why`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ LANGUAGES: tuple[Language, ...] = ("en", "zh-CN")
 def sentence(kind: str, reason: str, facts: Mapping[str, Any], language: Language, otherwise: str = "") -> str:
     """The sentence for `reason`, filled; `otherwise` (or the bare reason) where no catalogue has one."""
     catalogue = _catalogue(kind) if reason == "ok" else _catalogue(reason.partition(".")[0])
-    template = catalogue.get(reason, {}).get(language)
+    words = catalogue.get(f"{reason}:{facts.get('why')}") or catalogue.get(reason, {})
+    template = words.get(language)
     if template is None:
         return otherwise or reason
-    return fill(template, _with_detail(facts, language))
+    return fill(template, _with_detail(facts, language), language)
 
 
 def _with_detail(facts: Mapping[str, Any], language: Language) -> Mapping[str, Any]:
     why = facts.get("why")
     template = _catalogue("why").get(why, {}).get(language) if isinstance(why, str) else None
-    return facts if template is None else {**facts, "detail": fill(template, facts)}
+    return facts if template is None else {**facts, "detail": fill(template, facts, language)}
 
 
 def kind_name(kind: str, language: Language) -> str:
@@ -47,12 +48,12 @@ def kind_name(kind: str, language: Language) -> str:
 
 def phrase(name: str, language: Language, **facts: Any) -> str:
     """A sentence of the interface itself, from `words.json`. Raises KeyError for an unknown name."""
-    return fill(_words()[name][language], facts)
+    return fill(_words()[name][language], facts, language)
 
 
-def fill(template: str, facts: Mapping[str, Any]) -> str:
+def fill(template: str, facts: Mapping[str, Any], language: Language = "en") -> str:
     """Fill a template; never raises for a missing or odd fact."""
-    return _FORMAT.vformat(template, (), facts)
+    return _FORMATS[language].vformat(template, (), facts)
 
 
 @functools.cache
@@ -75,6 +76,9 @@ def _catalogue(name: str) -> dict[str, dict[str, str]]:
 
 
 class _Facts(string.Formatter):
+    def __init__(self, comma: str) -> None:
+        self.comma = comma
+
     def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         return kwargs.get(str(key)) if isinstance(key, str) else None
 
@@ -94,7 +98,7 @@ class _Facts(string.Formatter):
         if isinstance(value, float):
             return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
         if isinstance(value, (list, tuple)):
-            return ", ".join(str(item) for item in value)
+            return self.comma.join(str(item) for item in value)
         return str(value)
 
 
@@ -108,7 +112,9 @@ def _size(value: Any) -> str:
 
 
 def _span(value: Any, words: tuple[str, ...]) -> str:
-    """At most two units: `2 d 6 h`, `2 天 6 小时`."""
+    """At most two units: `2 d 6 h`, `2 天 6 小时`; parts of a second only where there is nothing else."""
+    if 0.05 <= value < 1:
+        return f"{value:.1g} {words[-1]}"
     left, parts = max(0, round(value)), []
     for word, size in zip(words, (86400, 3600, 60, 1), strict=True):
         count, left = divmod(left, size)
@@ -119,4 +125,4 @@ def _span(value: Any, words: tuple[str, ...]) -> str:
     return " ".join(parts[:2]) or f"0 {words[-1]}"
 
 
-_FORMAT = _Facts()
+_FORMATS = {"en": _Facts(", "), "zh-CN": _Facts("、")}

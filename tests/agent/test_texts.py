@@ -39,7 +39,9 @@ def test_every_reason_of_every_kind_has_a_sentence_in_both_languages(name: str) 
 
 
 def test_every_answer_that_is_none_has_a_sentence_too() -> None:
-    assert set(catalogue("probe")) == set(PROBE_REASONS)
+    entries = [entry.partition(":") for entry in catalogue("probe")]
+    assert {reason for reason, _colon, _why in entries} == set(PROBE_REASONS)
+    assert {why for _reason, _colon, why in entries} <= {"", *catalogue("why")}
 
 
 def whys() -> Iterator[tuple[str, ast.expr]]:
@@ -94,11 +96,16 @@ def test_why_nothing_could_be_seen_is_said_in_the_readers_language(
     assert summary(found, "zh-CN") == chinese
 
 
-def test_a_probe_that_was_left_behind_or_not_awaited_says_so_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_was_left_behind_says_so_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     teach(monkeypatch, make_kind("hang", sleep_for(5)))
     (found,) = runner.look_at_all([make_probe("p", "hang", timeout=0.2)], {})
     assert summary(found, "zh-CN") == "检测未能在 0.2 秒内完成：检测卡住，不再等待"
-    assert "isp.down 已可解释" in summary(runner.not_awaited(found.probe, "isp.down"), "zh-CN")
+
+
+def test_of_a_probe_that_nobody_waited_for_it_is_not_said_that_it_was_late() -> None:
+    found = runner.not_awaited(make_probe("p", "tls", timeout=3), "lan.cable_unplugged")
+    assert summary(found, "en") == "not waited for, lan.cable_unplugged explains it"
+    assert summary(found, "zh-CN") == "未等待结果，lan.cable_unplugged 已可解释"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -132,6 +139,15 @@ def test_filling(template: str, facts: dict[str, object], expected: str) -> None
     assert texts.fill(template, facts) == expected
 
 
+def test_a_list_is_joined_as_the_language_does() -> None:
+    facts = {"of": "POS", "version": "4.2", "waiting": ["pos-backend", "this PC"]}
+    english, chinese = (texts.sentence("version", "version.restart_pending", facts, each) for each in texts.LANGUAGES)
+    assert english == "POS 4.2: an update waits for a restart of pos-backend, this PC"
+    assert chinese == "POS 4.2：更新需重启后生效（pos-backend、this PC）"
+    subjects = texts.phrase("subject.all", "zh-CN", shown=["a.example:443", "b.example:443"])
+    assert subjects == "a.example:443、b.example:443"
+
+
 def test_an_unknown_reason_is_shown_by_the_probes_own_sentence_or_by_its_name() -> None:
     assert texts.sentence("drawer", "drawer.open", {}, "en", otherwise="the drawer is open") == "the drawer is open"
     assert texts.sentence("drawer", "drawer.open", {}, "en") == "drawer.open"
@@ -140,7 +156,8 @@ def test_an_unknown_reason_is_shown_by_the_probes_own_sentence_or_by_its_name() 
 @pytest.mark.parametrize(
     ("seconds", "english", "chinese"),
     [
-        (0.2, "0 s", "0 秒"),
+        (0.2, "0.2 s", "0.2 秒"),
+        (0.01, "0 s", "0 秒"),
         (59.6, "1 min", "1 分钟"),
         (9000, "2 h 30 min", "2 小时 30 分钟"),
         (195375, "2 d 6 h", "2 天 6 小时"),
