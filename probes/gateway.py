@@ -14,7 +14,7 @@ from probes import echoes, endpoints
 from probes.echoes import Limits, Look
 from probes.host import Host, icmp, net
 from probes.host.icmp import Echoes
-from probes.host.net import Route
+from probes.host.proc_net import Route
 from probes.model import (
     Denied,
     HostName,

@@ -10,21 +10,18 @@ import contextlib
 import ipaddress
 import re
 import socket
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
-from probes.host import Host, files, netlink
+from probes.host import Host, files, netlink, proc_net
 from probes.host.netlink import Assigned, Neighbour
+from probes.host.proc_net import Route
 from probes.model import OutOfTime
 
 T = TypeVar("T")
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Table = list[tuple[Network, "Route"]]
 UP, LOOPBACK, POINT_TO_POINT, NO_ARP = 0x1, 0x8, 0x10, 0x80  # /sys/class/net/*/flags, if.h
-RTF_UP, RTF_REJECT = 0x1, 0x200
 PRIVATE = tuple(
     ipaddress.ip_network(each)
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
@@ -71,16 +68,6 @@ class Link(msgspec.Struct, frozen=True):
     def broadcast(self) -> bool:
         """A LAN with neighbours to resolve, as opposed to the loopback, a tunnel or a dial-up line."""
         return not self.flags & (LOOPBACK | POINT_TO_POINT | NO_ARP)
-
-
-class Route(msgspec.Struct, frozen=True):
-    """One default route. No `gateway` on point-to-point lines; `refused` for blackhole, prohibit and unreachable."""
-
-    family: int
-    interface: str
-    gateway: str = ""
-    metric: int = 0
-    refused: bool = False
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -131,7 +118,7 @@ def signal(host: Host, of: Link) -> int | None:
     if not of.wireless:
         return None
     with contextlib.suppress(OSError):
-        for name, level in parse_wireless(files.read_text(host.path("/proc/net/wireless"))):
+        for name, level in proc_net.parse_wireless(files.read_text(host.path("/proc/net/wireless"))):
             if name == of.name:
                 return level
     if not host.is_this_machine:
@@ -147,7 +134,7 @@ def addresses(host: Host, of: Link) -> list[Assigned]:
 def all_addresses(host: Host) -> list[Assigned]:
     """The addresses of all interfaces, both families."""
     found = _quietly(lambda: netlink.addresses(host)) if host.is_this_machine else None
-    return _proc_addresses(host) if found is None else found
+    return proc_net.addresses(host, _indexes(host)) if found is None else found
 
 
 def neighbours(host: Host) -> list[Neighbour]:
@@ -155,10 +142,10 @@ def neighbours(host: Host) -> list[Neighbour]:
     found = _quietly(lambda: netlink.neighbours(host)) if host.is_this_machine else None
     if found is not None:
         return found
-    index = {each.name: each.index for each in links(host)}
+    index = _indexes(host)
     return [
         Neighbour(address, index.get(interface, 0), "stale" if mac else "incomplete", mac)
-        for address, interface, mac in parse_arp(_text(host, "/proc/net/arp"))
+        for address, interface, mac in proc_net.parse_arp(proc_net.content(host, "/proc/net/arp"))
     ]
 
 
@@ -171,7 +158,7 @@ def neighbour(host: Host, address: str, interface: str) -> Neighbour | None:
 
 def routes(host: Host) -> list[Route]:
     """The default routes of both families, the one in use first within each: IPv4, then IPv6, by metric."""
-    every = [each for each in _table(host) if each[0].prefixlen == 0]
+    every = [each for each in proc_net.table(host) if each[0].prefixlen == 0]
     return sorted((route for _, route in every), key=lambda route: (route.family, route.metric))
 
 
@@ -203,90 +190,6 @@ def is_lan(host: Host, address: str) -> bool:
     return not hop.gateway and here is not None and (bool(here.flags & LOOPBACK) or here.broadcast)
 
 
-def parse_route(text: str) -> Table:
-    """/proc/net/route. Addresses are in the byte order of the machine."""
-    found: Table = []
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        with contextlib.suppress(ValueError, IndexError, OverflowError):
-            flags, metric = int(fields[3], 16), int(fields[6])
-            network = ipaddress.IPv4Network((_v4(fields[1]), _v4(fields[7])))
-            gateway = "" if int(fields[2], 16) == 0 else _v4(fields[2])
-            if flags & RTF_UP:
-                refused = bool(flags & RTF_REJECT) or fields[0] == "*"
-                found.append((network, Route(4, fields[0], gateway, metric, refused)))
-    return found
-
-
-def parse_ipv6_route(text: str) -> Table:
-    """/proc/net/ipv6_route, without the kernel's own closing "nowhere" entry."""
-    found: Table = []
-    for line in text.splitlines():
-        fields = line.split()
-        with contextlib.suppress(ValueError, IndexError, OverflowError):
-            network = ipaddress.IPv6Network((int(fields[0], 16), int(fields[1], 16)))
-            hop, metric, flags = ipaddress.IPv6Address(int(fields[4], 16)), int(fields[5], 16), int(fields[8], 16)
-            gateway = "" if int(hop) == 0 else f"{hop}%{fields[9]}" if hop.is_link_local else str(hop)
-            if flags & RTF_UP or (flags & RTF_REJECT and metric != 0xFFFFFFFF):
-                found.append((network, Route(6, fields[9], gateway, metric, bool(flags & RTF_REJECT))))
-    return found
-
-
-def parse_arp(text: str) -> list[tuple[str, str, str]]:
-    """/proc/net/arp as (address, interface, MAC); an empty MAC where the neighbour did not answer."""
-    found = []
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        with contextlib.suppress(ValueError, IndexError):
-            address = str(ipaddress.IPv4Address(fields[0]))
-            found.append((address, fields[5], fields[3] if int(fields[2], 16) & 0x2 else ""))
-    return found
-
-
-def parse_wireless(text: str) -> list[tuple[str, int]]:
-    """/proc/net/wireless as (interface, dBm). Drivers that tell a percentage instead are left out."""
-    found = []
-    for line in text.splitlines()[2:]:
-        name, _, rest = line.partition(":")
-        with contextlib.suppress(ValueError, IndexError):
-            level = int(rest.split()[2].rstrip("."))
-            level -= 256 if level > 127 else 0  # one unsigned byte in some drivers
-            if -120 < level < 0:
-                found.append((name.strip(), level))
-    return found
-
-
-def parse_if_inet6(text: str) -> list[Assigned]:
-    """/proc/net/if_inet6."""
-    found = []
-    for line in text.splitlines():
-        fields = line.split()
-        with contextlib.suppress(ValueError, IndexError, OverflowError):
-            address = str(ipaddress.IPv6Address(int(fields[0], 16)))
-            flags = int(fields[4], 16)
-            tentative, duplicate = bool(flags & 0x40) and not flags & 0x04, bool(flags & 0x08)
-            bad = tentative or duplicate
-            found.append(Assigned(address, int(fields[2], 16), int(fields[1], 16), not bad, duplicate))
-    return found
-
-
-def parse_fib_trie(text: str) -> list[str]:
-    """This PC's own IPv4 addresses from /proc/net/fib_trie, each once."""
-    found: dict[str, None] = {}
-    leaf = ""
-    for line in text.splitlines():
-        if "|-- " in line:
-            leaf = line.partition("|-- ")[2].strip()
-        elif "host LOCAL" in line and "/32" in line:
-            with contextlib.suppress(ValueError):
-                found[str(ipaddress.IPv4Address(leaf))] = None
-    return list(found)
-
-
-def _table(host: Host) -> Table:
-    return parse_route(_text(host, "/proc/net/route")) + parse_ipv6_route(_text(host, "/proc/net/ipv6_route"))
-
-
 def _route_by_table(host: Host, address: str, source: str) -> Hop | None:
     """Longest prefix, then lowest metric; knows no policy routing."""
     try:
@@ -295,25 +198,15 @@ def _route_by_table(host: Host, address: str, source: str) -> Hop | None:
         return None
     if bare.is_loopback:
         return Hop("lo", "", source)
-    able = [(net, route) for net, route in _table(host) if bare.version == route.family and bare in net]
+    able = [(net, route) for net, route in proc_net.table(host) if bare.version == route.family and bare in net]
     if not able:
         return None
     _, best = min(able, key=lambda entry: (-entry[0].prefixlen, entry[1].metric))
     return None if best.refused else Hop(best.interface, best.gateway, source)
 
 
-def _proc_addresses(host: Host) -> list[Assigned]:
-    found = parse_if_inet6(_text(host, "/proc/net/if_inet6"))
-    index = {each.name: each.index for each in links(host)}
-    for address in parse_fib_trie(_text(host, "/proc/net/fib_trie")):
-        bare = ipaddress.ip_address(address)
-        nets = [(net, route) for net, route in _table(host) if not route.gateway and route.family == 4 and bare in net]
-        nets = [entry for entry in nets if entry[0].prefixlen]
-        if bare.is_loopback or not nets:
-            continue
-        net, route = max(nets, key=lambda entry: entry[0].prefixlen)
-        found.append(Assigned(address, net.prefixlen, index.get(route.interface, 0)))
-    return found
+def _indexes(host: Host) -> dict[str, int]:
+    return {each.name: each.index for each in links(host)}
 
 
 def _source(address: str) -> str:
@@ -341,18 +234,6 @@ def _private(address: str) -> bool:
     except ValueError:
         return False
     return any(bare.version == each.version and bare in each for each in PRIVATE)
-
-
-def _text(host: Host, path: str) -> str:
-    try:
-        # Not read_text: a run of hexadecimal digits in a routing table is no card number.
-        return files.read_bytes(host.path(path)).decode("ascii", "replace")
-    except OSError:
-        return ""
-
-
-def _v4(word: str) -> str:
-    return socket.inet_ntoa(int(word, 16).to_bytes(4, sys.byteorder))
 
 
 def _name_of(index: int) -> str:

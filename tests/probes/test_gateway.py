@@ -13,7 +13,7 @@ import pytest
 from probes.gateway import KIND, GatewaySettings, Reading, Side
 from probes.host import Host, icmp
 from probes.host.icmp import Echoes
-from probes.host.net import Route
+from probes.host.proc_net import Route
 from probes.model import Denied, Observation, Status
 
 Tree = Callable[[dict[str, str]], Host]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.host import Host, net, netlink
-from probes.host.net import Hop, Route
+from probes.host import Host, net, netlink, proc_net
+from probes.host.net import Hop
 from probes.host.netlink import Assigned, Neighbour
+from probes.host.proc_net import Route
 
 Tree = Callable[[dict[str, str]], Host]
 
@@ -135,16 +136,22 @@ def test_this_machine_knows_the_way_to_itself(host: Host) -> None:
 def test_netlink_and_proc_agree_about_this_machine(host: Host) -> None:
     """Two kernel interfaces, one truth; an interface with two networks on it is the one case where /proc cannot tell."""
     asked = {each.address for each in netlink.addresses(host) if ":" not in each.address}
-    read = {str(address) for address in net.parse_fib_trie(net._text(host, "/proc/net/fib_trie"))}
+    read = {str(address) for address in proc_net.parse_fib_trie(proc_net.content(host, "/proc/net/fib_trie"))}
     assert asked == read
 
 
 @given(st.text(alphabet="0123456789abcdefABCDEF \t\n:.*|-+/xhostLOCAL", max_size=400))
 def test_no_text_in_proc_net_breaks_its_parser(text: str) -> None:
-    for parse in (net.parse_route, net.parse_ipv6_route, net.parse_arp, net.parse_wireless, net.parse_if_inet6):
+    for parse in (
+        proc_net.parse_route,
+        proc_net.parse_ipv6_route,
+        proc_net.parse_arp,
+        proc_net.parse_wireless,
+        proc_net.parse_if_inet6,
+    ):
         assert isinstance(parse(text), list)
         assert isinstance(parse("head\nhead\n" + text), list)
-    for address in net.parse_fib_trie(text):
+    for address in proc_net.parse_fib_trie(text):
         ipaddress.IPv4Address(address)
 
 
@@ -156,10 +163,10 @@ FIELD = st.sampled_from(
 @given(st.lists(st.lists(FIELD, max_size=12), max_size=6))
 def test_no_mixture_of_columns_breaks_the_route_tables(rows: list[list[str]]) -> None:
     text = "head\n" + "\n".join("\t".join(row) for row in rows)
-    for network, route in net.parse_route(text) + net.parse_ipv6_route(text):
+    for network, route in proc_net.parse_route(text) + proc_net.parse_ipv6_route(text):
         assert network.version == route.family
-    net.parse_arp(text)
-    net.parse_if_inet6(text)
+    proc_net.parse_arp(text)
+    proc_net.parse_if_inet6(text)
 
 
 @given(st.binary(max_size=300))
@@ -201,4 +208,4 @@ def test_asking_for_a_family_of_generic_netlink_works_on_this_kernel(host: Host)
 def test_only_a_level_in_dbm_is_a_signal(level: str) -> None:
     text = f"a\nb\n wlan0: 0000   38.  {level}  -256 0 0 0 0 0 0\n"
     expected = {"-30.": [("wlan0", -30)], "226": [("wlan0", -30)]}.get(level, [])
-    assert net.parse_wireless(text) == expected
+    assert proc_net.parse_wireless(text) == expected
