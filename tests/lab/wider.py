@@ -211,15 +211,19 @@ def acquirer_gone_says_its_router(store: Store) -> Iterator[None]:
 
 @fault("gateway", "lan.poor", "down", "at_risk", seen={"loss gw 60": r"[4-7][0-9]"}, wait=4)
 def heavy_loss_on_lan(store: Store) -> Iterator[None]:
-    """Sixty percent of what the till sends is lost before the router."""
-    with store.rules("switch", chain("forward", 'iifname "till" numgen random mod 100 < 60 drop'), "bridge"):
+    """Sixty percent of the IP packets that the till sends are lost before the router.
+
+    ARP is spared: with three questions lost in a row nobody could tell this router from a dead one within two seconds.
+    """
+    lost = 'iifname "till" ether type { ip, ip6 } numgen random mod 100 < 60 drop'
+    with store.rules("switch", chain("forward", lost), "bridge"):
         yield
 
 
-@fault("path", "isp.poor", "down", "at_risk", seen={"loss gw 20": "0", "loss anchor 60": r"[4-7][0-9]"}, wait=4)
+@fault("path", "isp.poor", "down", "at_risk", seen={"loss gw 20": "0", "loss anchor 60": r"[3-6][0-9]"}, wait=4)
 def heavy_loss_beyond_lan(store: Store) -> Iterator[None]:
-    """Sixty percent of what the provider sends is lost."""
-    with store.rules("line", chain("forward", 'iifname "isp" numgen random mod 100 < 60 drop'), "bridge"):
+    """Half of what the provider sends is lost."""
+    with store.rules("line", chain("forward", 'iifname "isp" numgen random mod 100 < 50 drop'), "bridge"):
         yield
 
 
