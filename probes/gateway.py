@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from probes import echoes, endpoints
 from probes.echoes import Limits, Look
-from probes.host import Host, icmp, net
+from probes.host import Host, icmp, icmp_socket, net
 from probes.host.icmp import Echoes
 from probes.host.proc_net import Route
 from probes.model import (
@@ -106,7 +106,7 @@ def read(settings: GatewaySettings, host: Host) -> Reading:
         time.sleep(MOMENT)
         sides[0] = _side(host, chosen[0], answers.get(chosen[0].gateway))
     if not may_ping and not _told(sides[0], since):
-        raise icmp.denied()
+        raise icmp_socket.denied()
     return Reading(began, time.time(), tuple(sides), tuple(others), may_ping)
 
 

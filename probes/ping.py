@@ -14,6 +14,7 @@ from probes import echoes, endpoints
 from probes.echoes import Limits, Look
 from probes.host import Host, icmp, resolve
 from probes.host.icmp import Echoes
+from probes.host.icmp_errors import BLOCKED_HERE, NO_ROUTE
 from probes.model import (
     HostName,
     Impact,
@@ -109,13 +110,13 @@ def _best(answers: tuple[Echoes, ...]) -> Echoes:
     """Most answers, then quickest. Where none answers: the family that has a route, IPv4 first."""
 
     def rank(each: Echoes) -> tuple[int, bool, float]:
-        return -len(each.answers), each.refusal == icmp.NO_ROUTE, echoes.median_ms(each) or each.family
+        return -len(each.answers), each.refusal == NO_ROUTE, echoes.median_ms(each) or each.family
 
     return min(answers, key=rank)
 
 
 def _refusal(best: Echoes) -> str:
-    if best.refusal == icmp.BLOCKED_HERE:
+    if best.refusal == BLOCKED_HERE:
         return "ping.blocked_here"
     return "ping.unreachable" if best.refusal else "ping.no_reply"
 

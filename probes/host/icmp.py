@@ -17,56 +17,20 @@ import itertools
 import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterator
 
 import msgspec
 
-from probes.host import Host
-from probes.model import Denied
+from probes.host import Host, icmp_errors, icmp_socket
+from probes.host.icmp_errors import BLOCKED_HERE, NO_ROUTE, UNREACHABLE
 
 COUNT = 5
 SPACING = 0.2  # the shortest distance that older kernels and small routers allow an ordinary user
 ANSWER_MARGIN = 0.15  # of the deadline, kept for whoever asked
 PAYLOAD = 56
 PATIENCE = 1.0
-BLOCKED_HERE, NO_ROUTE, UNREACHABLE = "blocked_here", "no_route", "unreachable"
-_RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
 _ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
-_TIMESTAMP = 35  # SO_TIMESTAMPNS
-_RAW = 255  # SOL_RAW
-_EXTENDED_ERROR = struct.Struct("=IBBBBII")
-_FROM_ICMP = (2, 3)  # ee_origin: ICMP, ICMPv6
-_LOCAL_REFUSALS = {
-    errno.EPERM: (BLOCKED_HERE, "sending was forbidden by this PC's own firewall (EPERM)"),
-    errno.EACCES: (UNREACHABLE, "sending is prohibited by a route of this PC, or the address is a broadcast (EACCES)"),
-    errno.ENETUNREACH: (NO_ROUTE, "this PC has no route there (ENETUNREACH)"),
-    errno.EADDRNOTAVAIL: (NO_ROUTE, "this PC has no address of that family (EADDRNOTAVAIL)"),
-    errno.EAFNOSUPPORT: (NO_ROUTE, "this PC does not speak that family (EAFNOSUPPORT)"),
-    errno.ENETDOWN: (NO_ROUTE, "the interface is down (ENETDOWN)"),
-    int(socket.EAI_NONAME): (NO_ROUTE, "the interface that the address names does not exist"),
-    errno.ENODEV: (NO_ROUTE, "the interface is gone (ENODEV)"),
-    errno.EHOSTUNREACH: (UNREACHABLE, "this PC finds no way to the host (EHOSTUNREACH)"),
-    errno.EINVAL: (UNREACHABLE, "a blackhole route of this PC swallows it (EINVAL)"),
-}
-_CODES = {
-    (4, 3, 0): "network unreachable",
-    (4, 3, 1): "host unreachable",
-    (4, 3, 2): "protocol unreachable",
-    (4, 3, 3): "port unreachable",
-    (4, 3, 9): "network prohibited",
-    (4, 3, 10): "host prohibited",
-    (4, 3, 13): "administratively prohibited",
-    (4, 11, 0): "time to live exceeded",
-    (6, 1, 0): "no route",
-    (6, 1, 1): "administratively prohibited",
-    (6, 1, 3): "address unreachable",
-    (6, 1, 4): "port unreachable",
-    (6, 1, 5): "source address refused",
-    (6, 1, 6): "route rejected",
-    (6, 3, 0): "hop limit exceeded",
-}
 _sequence = itertools.count(int.from_bytes(os.urandom(2), "big"))
 
 
@@ -204,7 +168,7 @@ class _Line:
                 self._errors()
                 continue
             if ipaddress.ip_address(str(sender[0]).partition("%")[0]).packed == self.packed:
-                self._reply(data, _kernel_time(notes))
+                self._reply(data, icmp_socket.kernel_time(notes))
 
     def result(self) -> Echoes:
         rtts = tuple(self.rtts.get(number) for number in self.sent)
@@ -214,34 +178,21 @@ class _Line:
 
     def _open(self) -> socket.socket:
         try:
-            opened = _socket(self.family)
+            opened = icmp_socket.create(self.family)
         except OSError as error:
             if error.errno != errno.EAFNOSUPPORT:
                 raise
             self._refuse(error)
             return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # never used: this line is closed
         try:
-            self._prepare(opened)
+            icmp_socket.prepare(opened, self.family, self.address)
         except OSError as error:
             self._refuse(error)
         return opened
 
-    def _prepare(self, opened: socket.socket) -> None:
-        opened.setblocking(False)
-        opened.setsockopt(*_RECVERR[self.family], 1)
-        opened.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
-        if opened.type == socket.SOCK_RAW:  # else every ICMP packet of this PC lands here
-            if self.family == socket.AF_INET:
-                opened.setsockopt(_RAW, 1, struct.pack("=I", ~1 & 0xFFFFFFFF))
-            else:
-                passing = [0xFFFFFFFF] * 8
-                passing[129 >> 5] &= ~(1 << (129 & 31)) & 0xFFFFFFFF
-                opened.setsockopt(socket.IPPROTO_ICMPV6, 1, struct.pack("=8I", *passing))
-        opened.connect(socket.getaddrinfo(self.address, 0, self.family, flags=socket.AI_NUMERICHOST)[0][4])
-
     def _refuse(self, error: OSError, number: int | None = None) -> None:
         """Remember why this PC would not send. Without a packet to blame, the whole line is dead."""
-        kind, text = _LOCAL_REFUSALS.get(error.errno or 0, ("", f"sending failed ({error.strerror or error})"))
+        kind, text = icmp_errors.of_sending(error)
         self.said[text] = None
         if number is None:
             self.closed = True
@@ -277,52 +228,23 @@ class _Line:
             except OSError:
                 break
             for level, kind, note in notes:
-                if (level, kind) == _RECVERR[self.family]:
+                if (level, kind) == icmp_socket.RECVERR[self.family]:
                     self._error(data, note)
         self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it clears it
 
     def _error(self, original: bytes, note: bytes) -> None:
-        if len(note) < _EXTENDED_ERROR.size:
+        if len(note) < icmp_errors.SHORTEST:
             return
-        code, origin, kind, detail, *_ = _EXTENDED_ERROR.unpack_from(note)
         _, identity, number = _header(original)
         if not self._ours(identity, number) or number in self.rtts:
             return
-        if origin not in _FROM_ICMP:
-            refusal, text = _LOCAL_REFUSALS.get(code, ("", os.strerror(code)))
-        else:
-            refusal, text = UNREACHABLE, self._told(kind, detail, note[_EXTENDED_ERROR.size :])
+        refusal, text, teller = icmp_errors.of_queue(note, self.family)
+        if teller and teller == str(self.socket.getsockname()[0]).partition("%")[0]:
+            text = f"{text}: it does not answer on the LAN (no ARP or neighbour reply)"
+        elif teller:
+            text = f"{text}, says {teller}"
         self.said[text] = None
         self.refused[number] = refusal
-
-    def _told(self, kind: int, detail: int, offender: bytes) -> str:
-        version = 6 if self.family == socket.AF_INET6 else 4
-        meaning = _CODES.get((version, kind, detail), f"ICMP type {kind} code {detail}")
-        teller = ""
-        if version == 4 and len(offender) >= 8:
-            teller = socket.inet_ntoa(offender[4:8])
-        elif version == 6 and len(offender) >= 24:
-            teller = socket.inet_ntop(socket.AF_INET6, offender[8:24])
-        if teller and teller == str(self.socket.getsockname()[0]).partition("%")[0]:
-            return f"{meaning}: it does not answer on the LAN (no ARP or neighbour reply)"
-        return f"{meaning}, says {teller}" if teller else meaning
-
-
-def _socket(family: int) -> socket.socket:
-    protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
-        with contextlib.suppress(PermissionError):
-            return socket.socket(family, kind, protocol)
-    raise denied()
-
-
-def denied() -> Denied:
-    """What to say where this user may not ping."""
-    return Denied(
-        "ping needs a ping socket (sysctl net.ipv4.ping_group_range must include this user's group, for example "
-        '"0 2147483647") or the capability CAP_NET_RAW',
-        why="no_ping_socket",
-    )
 
 
 def _header(data: bytes) -> tuple[int, int, int]:
@@ -333,15 +255,6 @@ def _header(data: bytes) -> tuple[int, int, int]:
         return -1, 0, -1
     fields = ping3.read_icmp_header(data[:8])
     return fields["type"], fields["id"], fields["seq"]
-
-
-def _kernel_time(notes: list[tuple[int, int, bytes]]) -> float | None:
-    """Wall time at which the kernel took the packet from the network card."""
-    for level, kind, note in notes:
-        if level == socket.SOL_SOCKET and kind == _TIMESTAMP and len(note) == struct.calcsize("@ll"):
-            seconds, nanoseconds = struct.unpack("@ll", note)
-            return float(seconds + nanoseconds / 1e9)
-    return None
 
 
 def spread(addresses: tuple[str, ...]) -> Iterator[str]:

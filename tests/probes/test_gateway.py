@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from probes.gateway import KIND, GatewaySettings, Reading, Side
-from probes.host import Host, icmp
+from probes.host import Host, icmp, icmp_socket
 from probes.host.icmp import Echoes
 from probes.host.proc_net import Route
 from probes.model import Denied, Observation, Status
@@ -183,7 +183,7 @@ def test_where_nobody_may_ping_the_loopback_and_a_tunnel_are_not_called_well(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, flags: str
 ) -> None:
     def refuse(*_asked: object) -> list[Echoes]:
-        raise icmp.denied()
+        raise icmp_socket.denied()
 
     monkeypatch.setattr(icmp, "echo", refuse)
     route = "Iface Destination Gateway Flags RefCnt Use Metric Mask\nx0 00000000 010200C0 0003 0 0 0 00000000\n"

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.host import Host, icmp
+from probes.host import Host, icmp, icmp_errors, icmp_socket
 from probes.host.icmp import Echoes
 from probes.model import Denied, Observation, Status
 from probes.ping import KIND, PingSettings, Reading
@@ -25,7 +25,7 @@ NOON = 1_800_000_000.0
 
 def may_ping() -> bool:
     try:
-        icmp._socket(socket.AF_INET).close()
+        icmp_socket.create(socket.AF_INET).close()
     except Denied:
         return False
     return True
@@ -177,7 +177,7 @@ def test_a_name_without_address_is_unresolved(host: Host) -> None:
 @needs_ping
 def test_an_interface_that_does_not_exist_is_no_crash(host: Host) -> None:
     (answer,) = icmp.echo(host, ("fe80::1%nosuch0",), count=2)
-    assert answer.refusal == icmp.NO_ROUTE
+    assert answer.refusal == icmp_errors.NO_ROUTE
 
 
 @needs_ping
@@ -229,6 +229,6 @@ def test_being_forbidden_to_ping_names_what_would_mend_it(monkeypatch: pytest.Mo
     def refuse(*_: object) -> socket.socket:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(icmp.socket, "socket", refuse)
+    monkeypatch.setattr(icmp_socket.socket, "socket", refuse)
     with pytest.raises(Denied, match=r"ping_group_range.*CAP_NET_RAW"):
-        icmp._socket(socket.AF_INET)
+        icmp_socket.create(socket.AF_INET)
