@@ -3,78 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from datetime import datetime
-from pathlib import PurePosixPath
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from probes import compare
 from probes.host import Host, restart, versions, zone
 from probes.host import manifest as manifests
-from probes.host.command import Command
-from probes.model import (
-    Impact,
-    Kind,
-    Measurement,
-    Memory,
-    Observation,
-    PathText,
-    Pattern,
-    Seconds,
-    Settings,
-    Status,
-    Text,
-    Url,
-    because,
-    fail,
-    ok,
-    warn,
-)
+from probes.model import Impact, Kind, Measurement, Memory, Observation, Seconds, Status, because, fail, ok, warn
 from probes.redact import scrub, scrub_data
-
-SOURCES = ("command", "file", "package", "module", "url", "value")
-
-PackageName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9+._:-]*$", title="the name of a package")]
-ModuleName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]+$", title="the name of a kernel module such as cdc_acm")]
-
-
-class VersionSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One piece of software. One of `command`, `file`, `package`, `module`, `url`, `value` tells its version."""
-
-    of: Annotated[
-        Text | None, Meta(description='what it is, for people: "POS software"; also its name in the manifest')
-    ] = None
-    command: Annotated[
-        Command | None, Meta(description='a program that prints the version, such as ["pos", "--version"]')
-    ] = None
-    file: Annotated[PathText | None, Meta(description="a file that holds the version")] = None
-    package: Annotated[PackageName | None, Meta(description="a package of dpkg or rpm")] = None
-    module: Annotated[ModuleName | None, Meta(description="a kernel module or driver")] = None
-    url: Annotated[Url | None, Meta(description="a page that holds the version")] = None
-    value: Annotated[Text | None, Meta(description="the version itself, where something else knows it")] = None
-    pattern: Annotated[
-        Pattern | None,
-        Meta(description="where the version stands: the first group; default: the first text that looks like one"),
-    ] = None
-    scheme: Annotated[
-        compare.Scheme, Meta(description="how versions compare: auto, pep440, semver, debian, rpm, dotted or date")
-    ] = "auto"
-    minimum: Annotated[Text | None, Meta(description="the oldest version that will do")] = None
-    expected: Annotated[Text | None, Meta(description="the only version that will do; a newer one will not")] = None
-    manifest: Annotated[
-        Text | None,
-        Meta(description="path or https:// URL of a manifest with `required`, `latest`, `grace_until` per product"),
-    ] = None
-    ca_file: Annotated[PathText | None, Meta(description="certificates to trust for `url` and `manifest`")] = None
-    process: Annotated[
-        Text | None, Meta(description="the running program's name, to see whether it was replaced since it started")
-    ] = None
-    restart: Annotated[
-        bool, Meta(description="true: say also when the whole PC waits for a restart, such as for a new kernel")
-    ] = False
+from probes.version_settings import VersionSettings, fits, problems, product, source_of
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -94,34 +32,6 @@ class Reading(msgspec.Struct, frozen=True):
     now: float = 0.0
     today: str = ""
     """The date in the store, such as 2026-12-01."""
-
-
-def product(settings: VersionSettings) -> str:
-    """What people call it."""
-    source = source_of(settings)
-    return settings.of or (PurePosixPath(source).name if settings.command or settings.file else source)
-
-
-def source_of(settings: VersionSettings) -> str:
-    """The program, path, name or URL that tells the version."""
-    value = next((given for name in SOURCES if (given := getattr(settings, name))), "")
-    return value[0] if isinstance(value, tuple) else str(value)
-
-
-def problems(settings: VersionSettings) -> Iterable[tuple[str, str]]:
-    """Exactly one source; versions that fit the scheme; a manifest that can be trusted."""
-    given = [name for name in SOURCES if getattr(settings, name)]
-    if len(given) != 1:
-        got = " and ".join(given) or "none"
-        yield (given[1] if given else "command"), f"expected exactly one of {', '.join(SOURCES)}, got {got}"
-    for key in ("minimum", "expected"):
-        text = getattr(settings, key)
-        # `expected` may be a text that no scheme knows, such as a driver's hash, unless a scheme is named.
-        if text is not None and not _fits(text, settings.scheme) and (key, settings.scheme) != ("expected", "auto"):
-            scheme = "" if settings.scheme == "auto" else f" of the scheme {settings.scheme}"
-            yield key, f'expected a version{scheme}, got "{text}"'
-    if settings.manifest is not None and settings.manifest.lower().startswith("http:"):
-        yield "manifest", f'expected a path or an https:// URL, got "{settings.manifest}"'
 
 
 def read(settings: VersionSettings, host: Host) -> Reading:
@@ -172,14 +82,6 @@ def judge(settings: VersionSettings, reading: Reading, memory: Memory) -> Observ
     if reading.manifest_problem:
         return warn("version.manifest_unreachable", facts, *evidence, memory=kept)
     return ok(facts, memory=kept)
-
-
-def _fits(text: str, scheme: compare.Scheme) -> bool:
-    try:
-        compare.check(text, scheme)
-    except compare.Unparsable:
-        return False
-    return True
 
 
 def _others(settings: VersionSettings, published: manifests.Entry | None) -> set[str]:
@@ -278,7 +180,7 @@ def _trouble(
         return compare.compare(reading.version, other, reading.scheme) if known is None else known
 
     if settings.expected is not None:
-        comparable = _fits(reading.version, reading.scheme) and _fits(settings.expected, reading.scheme)
+        comparable = fits(reading.version, reading.scheme) and fits(settings.expected, reading.scheme)
         if reading.version != settings.expected and not (comparable and order(settings.expected) == 0):
             return Status.FAIL, "version.mismatch", {"wanted": settings.expected}
     for required in (settings.minimum, entry.required if entry else None):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from probes import compare
 from probes.host import Host, packages
 from probes.model import Status
-from probes.version import KIND, VersionSettings
+from probes.version import KIND
+from probes.version_settings import VersionSettings
 
 DEBIAN = st.builds(
     "{}{}{}{}".format,

@@ -25,7 +25,8 @@ from agent.texts import sentence
 from probes import compare
 from probes.host import Host, command, manifest, packages, restart, versions
 from probes.model import Observation, Status
-from probes.version import KIND, Reading, VersionSettings
+from probes.version import KIND, Reading
+from probes.version_settings import VersionSettings
 
 Tree = Callable[[dict[str, str]], Host]
 
