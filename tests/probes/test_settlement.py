@@ -23,7 +23,8 @@ from probes.batches import Close, Meanings, Reading, understand
 from probes.host import Host
 from probes.model import Observation, Seconds, Status
 from probes.records import Fields, Row
-from probes.settlement import CLOSE, KIND, SUCCESS, WAITING, SettlementSettings
+from probes.settlement import KIND
+from probes.settlement_settings import CLOSE, SUCCESS, WAITING, SettlementSettings
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NEW_YORK = ZoneInfo("America/New_York")
