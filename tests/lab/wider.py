@@ -222,8 +222,10 @@ def heavy_loss_on_lan(store: Store) -> Iterator[None]:
 
 @fault("path", "isp.poor", "down", "at_risk", seen={"loss gw 20": "0", "loss anchor 60": r"[3-6][0-9]"}, wait=4)
 def heavy_loss_beyond_lan(store: Store) -> Iterator[None]:
-    """Half of what the provider sends is lost."""
-    with store.rules("line", chain("forward", 'iifname "isp" numgen random mod 100 < 50 drop'), "bridge"):
+    """Half of the IP packets that the provider sends are lost."""
+    with store.rules(
+        "line", chain("forward", 'iifname "isp" ether type { ip, ip6 } numgen random mod 100 < 50 drop'), "bridge"
+    ):
         yield
 
 
