@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def links(host: Host) -> list[Link]:
 def link(host: Host, name: str) -> Link | None:
     """One interface; None where there is no such thing."""
     at = host.path("/sys/class/net") / name
-    if not _NAME.fullmatch(name) or name in (".", "..") or not at.is_dir():
+    if not _NAME.fullmatch(name) or name in (".", "..") or not os.path.isdir(at):  # noqa: PTH112 -- Path.is_dir raises for a stale entry
         return None
     entries = files.names(at)
     speed, kind = files.read_number(at / "speed"), files.read_number(at / "type")

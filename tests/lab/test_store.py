@@ -91,10 +91,16 @@ def look(store: Store, looks: tuple[str, ...], wait: float = 1.2) -> dict[str, s
 
 
 def assert_seen(store: Store, expected: Mapping[str, str], wait: float = 1.2) -> None:
-    """Every look must answer as expected."""
-    seen = look(store, tuple(expected), wait)
-    wrong = {key: f"{seen[key]!r}, not {rule!r}" for key, rule in expected.items() if not re.fullmatch(rule, seen[key])}
-    assert not wrong
+    """Every look must answer as expected, at one of three times: some faults lose packets, and so does a busy machine."""
+    missed: list[dict[str, str]] = []
+    for _ in range(3):
+        seen = look(store, tuple(expected), wait)
+        missed.append(
+            {key: f"{seen[key]!r}, not {rule!r}" for key, rule in expected.items() if not re.fullmatch(rule, seen[key])}
+        )
+        if not missed[-1]:
+            return
+    assert not missed
 
 
 def test_a_healthy_store_is_healthy(store: Store) -> None:
