@@ -188,7 +188,15 @@ def is_lan(host: Host, address: str) -> bool:
     if hop is None:
         return _private(address)
     here = link(host, hop.interface)
-    return not hop.gateway and here is not None and (bool(here.flags & LOOPBACK) or here.broadcast)
+    if hop.gateway or here is None:
+        return False
+    return bool(here.flags & LOOPBACK) or (here.broadcast and _is_near(host, here, address))
+
+
+def _is_near(host: Host, here: Link, address: str) -> bool:
+    """Within one of the interface's own networks: a route that calls the whole world a neighbour proves nothing."""
+    own = [ipaddress.ip_interface(f"{each.address}/{each.prefix}").network for each in addresses(host, here)]
+    return not own or any(ipaddress.ip_address(address.partition("%")[0]) in each for each in own)
 
 
 def _route_by_table(host: Host, address: str, source: str) -> Hop | None:

@@ -107,6 +107,15 @@ def test_the_lan_ends_at_the_gateway_and_at_the_tunnel(address: str, expected: b
     assert net.is_lan(machine(tree), address) is expected
 
 
+def test_a_default_route_without_a_gateway_makes_no_neighbour_of_the_whole_world(tree: Tree) -> None:
+    whole = "\neth0\t00000000\t00000000\t0001\t0\t0\t5\t00000000\t0\t0\t0\n"
+    host = machine(tree)
+    (host.root / "proc/net/route").write_text(ROUTE.rstrip("\n") + whole)
+    assert net.route_to(host, "203.0.113.9") == Hop("eth0")
+    assert net.is_lan(host, "192.0.2.50")
+    assert not net.is_lan(host, "203.0.113.9")
+
+
 def test_without_any_route_private_addresses_are_taken_for_the_lan(tree: Tree) -> None:
     bare = tree({"/proc/net/route": ROUTE.splitlines()[0]})
     assert net.is_lan(bare, "192.168.1.50")
