@@ -23,6 +23,8 @@ from agent.config.typed import Notes
 if TYPE_CHECKING:
     from agent.config.hours import Hours
 
+DAY_S = 86400
+
 __all__ = [
     "CannotReadSecret",
     "Config",
@@ -70,12 +72,17 @@ def opening_hours(config: Config) -> Hours:
 
 def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
     site, schedule = sections.get("site"), sections.get("schedule")
+    report, history = sections.get("report"), sections.get("history")
     if site is not None and site.timezone is not None:
         _check_zone(site.timezone, notes)
     if schedule is not None:
         probe_tables.check_times(("schedule",), schedule, notes)
         if schedule.opening_hours:
             _check_hours(schedule.opening_hours, notes)
+    if report is not None and not 10 <= report.heartbeat <= DAY_S:
+        notes.expected(("report", "heartbeat"), "10s..1d", str(report.heartbeat))
+    if history is not None and history.keep < DAY_S:
+        notes.expected(("history", "keep"), "at least 1d", str(history.keep))
 
 
 def _check_zone(name: str, notes: Notes) -> None:

@@ -62,6 +62,19 @@ class Schedule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[["mon-sat 09:00-22:00"]],
         ),
     ] = ()
+    window: Annotated[
+        Count,
+        Meta(
+            description="trouble is also confirmed when fail_after of this many last looks saw it: what comes and goes"
+        ),
+    ] = 5
+    reopen_within: Annotated[
+        Seconds,
+        Meta(
+            description="a fault that returns this soon after it was gone is flapping: its incident stays open until "
+            "all was well for twice this time; 0 switches this off"
+        ),
+    ] = Seconds(300)
 
 
 class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,10 +83,34 @@ class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     path: Annotated[
         PathText | None,
         Meta(
-            description="the file that `posagent check --write` replaces; default: health.json in the state directory",
+            description="the file that `posagent run` and `posagent check --write` replace; default: health.json in "
+            "the state directory",
             examples=["/var/lib/posagent/health.json"],
         ),
     ] = None
+    heartbeat: Annotated[
+        Seconds,
+        Meta(
+            description="time between two reports of the daemon while nothing changes (10s to 1d); a reader may call "
+            "the report stale after twice this time and a little"
+        ),
+    ] = Seconds(300)
+
+
+class History(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of the past is kept in the state file."""
+
+    keep: Annotated[
+        Seconds,
+        Meta(
+            description="how long incidents, changes and availability are kept, at least 1d; open incidents are never "
+            "dropped"
+        ),
+    ] = Seconds(90 * 86400)
+    max_size_mb: Annotated[
+        Annotated[int, Meta(ge=1, le=10000)],
+        Meta(description="size of the state file above which the oldest of the past is dropped earlier"),
+    ] = 20
 
 
 class AdviceSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +147,7 @@ class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     advice: AdviceSettings = AdviceSettings()
     schedule: Schedule = Schedule()
     report: ReportSettings = ReportSettings()
+    history: History = History()
     probes: Annotated[
         dict[str, Settings], Meta(description="one table per probe: [probes.NAME]; none: what this PC has is looked at")
     ] = {}

@@ -87,7 +87,7 @@ def test_every_line_of_the_example_explains_is_a_header_or_is_a_setting() -> Non
 
 def test_the_example_has_every_section_and_every_kind() -> None:
     names = [name for name, _ in sections_of_the_example()]
-    assert names == ["", "site", "contacts", "advice", "schedule", "report", "probes.NAME"] + [
+    assert names == ["", "site", "contacts", "advice", "schedule", "report", "history", "probes.NAME"] + [
         f"probes.{kind}" for kind in registry.names()
     ]
 
