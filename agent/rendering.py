@@ -18,7 +18,9 @@ from agent.diagnosis.scene import owner_of
 from agent.report import (
     AgentPart,
     DiagnosisPart,
+    EventPart,
     EvidencePart,
+    IncidentPart,
     ProbePart,
     Report,
     RuledOutPart,
@@ -35,6 +37,15 @@ if TYPE_CHECKING:
 
 NOTHING_EXPLAINED = Explanation()
 SUBJECTS = 2
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How firm a probe's answer is, for who looks more than once. Times are Unix seconds."""
+
+    confirmed: bool
+    since: float
+    next_check_at: float | None = None
+    flapping: bool = False
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +65,18 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     contacts: Mapping[str, str] = {}
     site_advice: SiteAdvice | None = None
     language: Language = "en"
+    valid_for: float | None = None
+    verdict_since: float | None = None
+    standings: Mapping[str, Standing] = {}
+    incidents: Sequence[IncidentPart] = ()
+    events: Sequence[EventPart] = ()
 
 
 def render(
     looks: Sequence[Look], finding: Finding, about: Circumstances, explained: Explanation = NOTHING_EXPLAINED
 ) -> Report:
     """The report of one round of looks. Pure but for the texts it reads."""
-    valid_for = max([60.0, *(2 * float(found.probe.interval) for found in looks)])
+    valid_for = about.valid_for or max([60.0, *(2 * float(found.probe.interval) for found in looks)])
     return Report(
         schema="posagent.report/1",
         seq=about.seq,
@@ -74,6 +90,7 @@ def render(
             started_at=stamp(about.started_at),
             healthy=not about.problems,
             problems=list(about.problems),
+            events=list(about.events),
             language=about.language,
         ),
         site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=dict(about.tags)),
@@ -81,11 +98,11 @@ def render(
             payments=finding.payments,
             settlement=finding.settlement,
             headline=headline(finding, explained, about),
-            since=stamp(about.now),
+            since=stamp(about.verdict_since or about.now),
         ),
         diagnosis=[_diagnosis(each, looks, about) for each in explained.diagnoses],
-        probes=[_probe(found, explained, about.language) for found in in_order(looks)],
-        incidents=[],
+        probes=[_probe(found, explained, about) for found in in_order(looks)],
+        incidents=list(about.incidents),
         not_checked=not_checked([found.probe for found in looks], about.language),
     )
 
@@ -191,8 +208,10 @@ def fingerprint(diagnosis: Diagnosis, contact: str | None, store: str) -> str:
     return hashlib.sha256(f"{diagnosis.cause}\0{where}".encode()).hexdigest()[:16]
 
 
-def _probe(found: Look, explained: Explanation, language: Language) -> ProbePart:
+def _probe(found: Look, explained: Explanation, about: Circumstances) -> ProbePart:
     probe, seen = found.probe, found.observation
+    first = Standing(confirmed=seen.status is Status.OK, since=found.checked_at)
+    standing = about.standings.get(probe.name, first)
     return ProbePart(
         name=probe.name,
         kind=probe.kind,
@@ -200,16 +219,17 @@ def _probe(found: Look, explained: Explanation, language: Language) -> ProbePart
         target=probe.target,
         status=seen.status,
         reason=seen.reason,
-        summary=summary(found, language),
+        summary=summary(found, about.language),
         impact=probe.impact,
-        confirmed=seen.status is Status.OK,
-        since=stamp(found.checked_at),
+        confirmed=standing.confirmed,
+        since=stamp(standing.since),
         checked_at=stamp(found.checked_at),
         duration_ms=round(found.duration * 1000, 1),
         measurements=_finite(seen.measurements),
         evidence=list(seen.evidence),
         explained_by=explained.of(probe.name) or _in_vain(found),
-        next_check_at=None,
+        next_check_at=stamp(standing.next_check_at) if standing.next_check_at is not None else None,
+        flapping=standing.flapping,
     )
 
 

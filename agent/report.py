@@ -33,6 +33,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON object of the report."""
 
 
+class EventPart(Part, frozen=True, kw_only=True):
+    """Something that happened to the agent or its PC: a start, dark hours, a clock that jumped, a reload."""
+
+    at: Time
+    what: str
+    text: str
+
+
 class AgentPart(Part, frozen=True, kw_only=True):
     """The agent that looked."""
 
@@ -41,6 +49,7 @@ class AgentPart(Part, frozen=True, kw_only=True):
     started_at: Time
     healthy: bool
     problems: list[str]
+    events: Annotated[list[EventPart], Meta(description="the newest few, oldest first; empty for one look")] = []
     language: Annotated[Literal["en", "zh-CN"], Meta(description="of every sentence in this report")]
 
 
@@ -119,6 +128,7 @@ class ProbePart(Part, frozen=True, kw_only=True):
     evidence: list[str]
     explained_by: str | None
     next_check_at: Time | None
+    flapping: Annotated[bool, Meta(description="its confirmed status changed often of late")] = False
 
 
 class AcknowledgedPart(Part, frozen=True, kw_only=True):
@@ -135,9 +145,15 @@ class IncidentPart(Part, frozen=True, kw_only=True):
     id: str
     cause: str
     opened_at: Time
-    level: int
+    level: Annotated[int, Meta(description="how far it was escalated; 0: nobody was told yet")]
     acknowledged: AcknowledgedPart | None
     silenced_until: Time | None
+    title: str = ""
+    party: Party = "it"
+    impact: Impact = Impact.DEGRADE
+    flapping: bool = False
+    probes: list[str] = []
+    fingerprint: str = ""
 
 
 class Report(Part, frozen=True, kw_only=True):
