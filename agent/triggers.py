@@ -1,6 +1,7 @@
 """What did the kernel just notice, and whose business is it?
 
-A thread that sleeps until a plug, a cable, an address or a route changes, and then says so once per burst. costs nothing at all; in a flood it reads at most every QUIET_S and speaks at most every APART_S.
+A thread that sleeps until a plug, a cable, an address or a route changes, and then says so once per burst. Idle it
+costs nothing at all; in a flood it reads at most every QUIET_S and speaks at most every APART_S.
 """
 
 from __future__ import annotations
