@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 import unicodedata
 from collections import namedtuple
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ TROUBLE = ("fail", "warn", "unknown")
 ANSI = {"ok": "32", "ready": "32", "warn": "33", "at_risk": "33", "fail": "31", "down": "31", "unknown": "35"}
 """Green, yellow, red, magenta; what is neither good nor bad has no colour."""
 NAMES_AT_MOST = 34
+RECENT_S = 86400.0
+PLAIN_EVENTS = ("agent.started", "agent.stopped", "reloaded")
 _WIDE = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uff60"
 _PIECE = re.compile(rf"[（《「『【“]*(?:[{_WIDE}]|[^\s{_WIDE}]+)?[、。！），：；？》」』】”]*\s*")
 """What stays together on a line: a Latin word or one wide letter, with the punctuation that belongs to it."""
@@ -46,7 +49,11 @@ def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, 
     verdict = data["verdict"]
     probes = data["probes"] if verbose else _folded(data)
     rows = [_row(probe, language, verbose) for probe in probes]
-    below = [("check.problems", data["agent"]["problems"])]
+    below = [
+        ("check.incidents", [_incident(each, language) for each in data.get("incidents", ())]),
+        ("check.events", _events(data)),
+        ("check.problems", data["agent"]["problems"]),
+    ]
     if not failures_only:
         below.append(("check.not_checked", data["not_checked"]))
     return Page(
@@ -177,6 +184,53 @@ def _fault(diagnosis: Mapping[str, Any], language: Language, whole: bool) -> Fau
     confidence = texts.phrase(f"confidence.{diagnosis['confidence']}", language)
     sections = [Section(texts.phrase(f"diagnosis.{name}", language), items) for name, items in said if items]
     return Fault(diagnosis["title"], f"{diagnosis['cause']}, {confidence}", sections)
+
+
+def _incident(incident: Mapping[str, Any], language: Language) -> str:
+    """An open incident on one line: what, since when, and who has it in hand."""
+    said = [
+        texts.phrase(
+            "incident.line",
+            language,
+            id=incident["id"],
+            title=incident.get("title") or incident["cause"],
+            since=local(incident["opened_at"]),
+            age=time.time() - seconds(incident["opened_at"]),
+        )
+    ]
+    taken = incident["acknowledged"]
+    if taken:
+        said.append(texts.phrase("incident.taken", language, by=taken["by"], at=local(taken["at"])))
+        said.extend([taken["note"]] if taken["note"] else [])
+    if incident["silenced_until"]:
+        said.append(texts.phrase("incident.silenced", language, until=local(incident["silenced_until"])))
+    if incident.get("flapping"):
+        said.append(texts.phrase("incident.flapping", language))
+    return " · ".join(said)
+
+
+def _events(data: Mapping[str, Any]) -> list[str]:
+    """What happened to this PC or to posagent itself within a day, the newest first; plain starts and stops are not."""
+    since = time.time() - RECENT_S
+    return [
+        f"{local(event['at'])}  {event['text']}"
+        for event in reversed(data["agent"].get("events", ()))
+        if event["what"] not in PLAIN_EVENTS and seconds(event["at"]) > since
+    ]
+
+
+def seconds(stamp: str) -> float:
+    """A report's time as Unix seconds."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def local(stamp: str | float) -> str:
+    """A moment as the clock on the wall had it, with the day where that was not today."""
+    moment = time.localtime(stamp if isinstance(stamp, float) else seconds(str(stamp)))
+    today = moment[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M" if today else "%Y-%m-%d %H:%M", moment)
 
 
 def _call(diagnosis: Mapping[str, Any], language: Language) -> str:

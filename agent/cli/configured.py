@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.texts import Language
 
+SERVICE_STATE = "/var/lib/posagent"
 SERVICE_REPORT = "/var/lib/posagent/health.json"
 SERVICE_CONFIG = "/etc/posagent/config.toml"
 LIMIT = 16 << 20
@@ -62,6 +63,55 @@ def report_path(named: str | None, env: Mapping[str, str] = os.environ) -> str:
             "posagent: cannot find the report: this user has no home directory; set report.path or $XDG_STATE_HOME", 3
         )
     return state + "/health.json"
+
+
+def state_directory(env: Mapping[str, str] = os.environ) -> str:
+    """Where the daemon keeps its state: the service's, if this PC has one, else where this user's own would."""
+    if not env.get("STATE_DIRECTORY") and os.access(SERVICE_STATE + "/state.sqlite", os.F_OK):
+        return SERVICE_STATE
+    state = homes.state(env)
+    if state is None:
+        raise Complaint(
+            "posagent: cannot find the state: this user has no home directory; set $STATE_DIRECTORY or $XDG_STATE_HOME",
+            3,
+        )
+    return state
+
+
+def daemon_pid(directory: str) -> int | None:
+    """The process that holds the lock of a state directory; 0 where surely none does, None where that is not seen.
+
+    The kernel's list tells without touching the lock: a daemon that starts in this moment must get it.
+    """
+    try:
+        number = os.stat(directory + "/daemon.lock").st_ino  # noqa: PTH116 -- no time for pathlib
+        with open("/proc/locks", encoding="ascii") as file:  # noqa: PTH123 -- no time for pathlib
+            held = file.read()
+    except OSError:
+        return None
+    for line in held.splitlines():
+        words = line.split()
+        if words[1:2] == ["FLOCK"] and words[5].rpartition(":")[2] == str(number) and int(words[4]) > 0:
+            return int(words[4])
+    return None if _is_locked(directory + "/daemon.lock") else 0
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody the kernel's list does not show (in a container) holds it, or we may not know."""
+    import fcntl
+
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)
 
 
 def configured_language(named: str | None, env: Mapping[str, str] = os.environ) -> str:

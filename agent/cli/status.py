@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 from agent.cli import Complaint
-from agent.cli.configured import configured_language, read_file, report_path, speaks
+from agent.cli.configured import configured_language, daemon_pid, read_file, report_path, speaks, state_directory
 
 TYPE_CHECKING = False  # typing takes 3 ms to import
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 EXIT_CODE = {"ready": 0, "at_risk": 1, "down": 2}
+DOUBTFUL = ("stale", "rebooted")
+"""What such a report says is no longer known: exit code 3."""
 
 
 PLAIN = SimpleNamespace(config=None, json=False, lang=None, failures_only=False, verbose=False)
@@ -37,8 +39,28 @@ def run(arguments: Any) -> int:
         wanted = arguments.lang or configured_language(arguments.config)
         data, text = _understood(path, content, lambda data: _page(data, arguments, _frame(wanted, data)))
         print(text)  # noqa: T201 -- the answer itself
-    stale = _seconds_since(data["valid_until"]) > 0
-    return 3 if stale else EXIT_CODE.get(data["verdict"]["payments"], 3)
+    return 3 if standing(data) in DOUBTFUL else EXIT_CODE.get(data["verdict"]["payments"], 3)
+
+
+def standing(data: dict[str, Any]) -> str:
+    """How far a report can still be believed: the word of `last.*` that says it.
+
+    `age` is well; `stale` ended its validity; `rebooted` is from before this PC's last start; `gone` was written by a
+    daemon that holds its lock no longer, and stays true until its validity ends.
+    """
+    if _seconds_since(data["valid_until"]) > 0:
+        return "stale"
+    if data["agent"].get("mode") != "run":
+        return "age"
+    boot_id = data.get("boot_id")
+    if boot_id and boot_id != _boot_id():
+        return "rebooted"
+    return "gone" if daemon_pid(state_directory()) == 0 else "age"
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 -- no time for pathlib
+        return file.read().strip()
 
 
 def _frame(wanted: str, data: dict[str, Any]) -> Any:
@@ -51,16 +73,16 @@ def _page(data: dict[str, Any], arguments: Any, language: Any) -> str:
 
     page = screen.page(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
     colour = screen.wants_colour()
-    return "\n".join([*screen.lines(page, colour=colour), "", screen.paint(*_age(data, language), colour)])
+    return "\n".join([*screen.lines(page, colour=colour), "", screen.paint(*age(data, language), colour)])
 
 
-def _age(data: dict[str, Any], language: Any) -> tuple[str, str]:
+def age(data: dict[str, Any], language: Any) -> tuple[str, str]:
+    """How old the report is and whether somebody renews it, and the style this is to be said in."""
     from agent import texts
 
-    stale = _seconds_since(data["valid_until"])
-    if stale > 0:
-        return texts.phrase("last.stale", language, ago=stale), "fail"
-    return texts.phrase("last.age", language, ago=_seconds_since(data["generated_at"])), ""
+    word = standing(data)
+    ago = _seconds_since(data["valid_until" if word == "stale" else "generated_at"])
+    return texts.phrase(f"last.{word}", language, ago=ago), "" if word == "age" else "fail"
 
 
 def _seconds_since(stamp: str) -> float:

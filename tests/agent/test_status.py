@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from agent import homes
 from agent.cli import Complaint
-from agent.cli.configured import configured_language, report_path
+from agent.cli.configured import configured_language, daemon_pid, report_path
 
 POSAGENT = Path(sys.executable).with_name("posagent")
 WHEN = {"generated_at": "2026-01-01T00:00:00.000Z", "valid_until": "2999-01-01T00:00:00.000Z"}
@@ -164,3 +166,100 @@ def test_a_user_without_a_home_keeps_nothing_rather_than_in_a_strangers_place() 
     if not Path("/var/lib/posagent/health.json").exists() and not Path("/etc/posagent/config.toml").exists():
         with pytest.raises(Complaint, match="no home directory"):
             report_path(None, {})
+
+
+def stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def run_report(**more: object) -> dict:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    agent = {"mode": "run", "problems": [], "events": [], "language": "en"}
+    part = {"verdict": VERDICT, "probes": [], "diagnosis": [], "not_checked": [], "boot_id": boot_id, "agent": agent}
+    return WHEN | part | more
+
+
+def shown(tmp_path: Path, report: dict, **env: str) -> tuple[int, list[str]]:
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    done = status(tmp_path, **{"STATE_DIRECTORY": str(tmp_path)} | env)
+    assert not done.stderr
+    return done.returncode, done.stdout.decode().splitlines()
+
+
+def test_a_daemon_that_holds_its_lock_is_believed_and_one_that_does_not_is_said_to_be_gone(tmp_path: Path) -> None:
+    assert shown(tmp_path, run_report())[1][-1].startswith("report of "), "no lock was ever made: nothing is claimed"
+    with open(tmp_path / "daemon.lock", "w") as lock:
+        code, lines = shown(tmp_path, run_report())
+        assert (code, lines[-1][:31]) == (0, "NO DAEMON: `posagent run` has e")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        code, lines = shown(tmp_path, run_report())
+        assert (code, lines[-1][:10]) == (0, "report of ")
+    assert shown(tmp_path, run_report())[1][-1].startswith("NO DAEMON")
+
+
+def test_the_reader_never_takes_the_lock_from_a_daemon_that_starts(tmp_path: Path) -> None:
+    """A reader that held the lock for a moment would make a starting daemon believe that there is another one."""
+    with open(tmp_path / "daemon.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert daemon_pid(str(tmp_path)) == os.getpid()
+        script = "import sys; from agent.cli.configured import daemon_pid; daemon_pid(sys.argv[1]); "
+        script += "print('fcntl' in sys.modules)"
+        traced = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+        assert traced.stdout == "False\n"
+
+
+def test_a_report_from_before_the_last_start_of_this_pc_is_no_longer_believed(tmp_path: Path) -> None:
+    code, lines = shown(tmp_path, run_report(boot_id="00000000-0000-0000-0000-000000000000"))
+    assert code == 3
+    assert lines[-1].startswith("NO DAEMON: this PC was restarted and `posagent run` was not; this report of ")
+
+
+def test_a_stale_report_of_the_daemon_is_stale_above_all(tmp_path: Path) -> None:
+    code, lines = shown(tmp_path, run_report(valid_until="2026-01-01T00:10:00.000Z"))
+    assert (code, lines[-1][:5]) == (3, "STALE")
+
+
+def test_open_incidents_say_since_when_and_who_has_them_in_hand(tmp_path: Path) -> None:
+    opened = datetime.now(UTC) - timedelta(days=2, hours=3, minutes=1)
+    taken = {"by": "Li", "at": stamp(opened + timedelta(minutes=5)), "note": "cable ordered"}
+    incident = {"id": "20260101-1", "cause": "lan.cable_unplugged", "title": "No cable", "opened_at": stamp(opened)}
+    incident |= {"level": 0, "acknowledged": taken, "silenced_until": None, "flapping": True}
+    other = {"id": "20260101-2", "cause": "dns.down", "opened_at": stamp(opened), "level": 0, "acknowledged": None}
+    other |= {"silenced_until": "2999-01-01T12:00:00.000Z"}
+    _code, lines = shown(tmp_path, run_report(incidents=[incident, other]), TZ="UTC")
+    at = lines.index("Open incidents")
+    assert lines[at + 1] == (
+        f"  - 20260101-1  No cable, since {opened:%Y-%m-%d %H:%M} (2 d 3 h)"
+        f" · Li takes care of it since {opened + timedelta(minutes=5):%Y-%m-%d %H:%M} · cable ordered · comes and goes"
+    )
+    assert lines[at + 2].endswith(" (2 d 3 h) · silenced until 2999-01-01 12:00")
+
+
+def test_dark_hours_and_a_refused_configuration_of_the_last_day_are_said_and_older_ones_are_not(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    events = [
+        {"at": stamp(now - timedelta(days=3)), "what": "dark", "text": "long ago"},
+        {"at": stamp(now - timedelta(minutes=9)), "what": "dark", "text": "the power was gone for 2 h"},
+        {"at": stamp(now - timedelta(minutes=8)), "what": "agent.started", "text": "started"},
+        {"at": stamp(now), "what": "reload.refused", "text": "config.toml: probes.a.port: expected 1..65535"},
+    ]
+    agent = {"mode": "run", "problems": ["the new configuration is not in force"], "events": events, "language": "en"}
+    _code, lines = shown(tmp_path, run_report(agent=agent))
+    at = lines.index("Within the last day")
+    assert lines[at + 1].endswith("  config.toml: probes.a.port: expected 1..65535")
+    assert lines[at + 2].endswith("  the power was gone for 2 h")
+    assert lines[at + 3 : at + 6] == ["", "posagent itself", "  - the new configuration is not in force"]
+
+
+def test_what_the_fast_path_imports(tmp_path: Path) -> None:
+    """Each import is paid for by every `posagent status`: whoever adds one here measures it first."""
+    (tmp_path / "health.json").write_text(json.dumps(run_report()))
+    script = "import sys; before = set(sys.modules); from agent.__main__ import main; main(['status']); "
+    script += "print(*sorted(m for m in set(sys.modules) - before if m.partition('.')[0] in sys.argv[1:]))"
+    heavy = ["sqlite3", "msgspec", "rich", "tomllib", "argparse", "pathlib", "typing", "fcntl", "subprocess", "logging"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *heavy],
+        env={"PATH": os.environ["PATH"], "STATE_DIRECTORY": str(tmp_path), "LANG": "C.UTF-8"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == ""
