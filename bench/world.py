@@ -25,7 +25,7 @@ def enter(directory: Path) -> None:
     """Leave the machine's network and its resolv.conf behind; needs root."""
     if os.geteuid():
         raise SystemExit("cannot make a network namespace: run the benchmarks as root")
-    os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS) if hasattr(os, "unshare") else _unshare()
+    unshare()
     resolv = directory / "resolv.conf"
     resolv.write_text("nameserver 127.0.0.1\n")
     rule = f"add rule ip h in ip daddr {{ {', '.join(BLACK_HOLES)} }} drop"
@@ -39,7 +39,11 @@ def enter(directory: Path) -> None:
         subprocess.run(command, check=True, timeout=10)
 
 
-def _unshare() -> None:
+def unshare() -> None:
+    """Leave the machine's network and mounts, for good."""
+    if hasattr(os, "unshare"):
+        os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS)
+        return
     import ctypes
 
     CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000  # noqa: N806 -- the kernel's names, for Python before 3.12
@@ -47,7 +51,7 @@ def _unshare() -> None:
         raise OSError(ctypes.get_errno(), "cannot unshare")
 
 
-class _Accept(socketserver.BaseRequestHandler):
+class Accept(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(OSError):
             self.request.settimeout(2)
@@ -56,12 +60,12 @@ class _Accept(socketserver.BaseRequestHandler):
             self.request.recv(1)
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
 
-class _Hello(BaseHTTPRequestHandler):
+class Hello(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = b"hello\n"
         self.send_response(200)
@@ -83,10 +87,10 @@ def servers(directory: Path) -> Iterator[Path]:
     authority.cert_pem.write_to_path(str(ca_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*NAMES).configure_cert(context)
-    secure = _Server(("127.0.0.1", TLS_PORT), _Accept)
+    secure = Server(("127.0.0.1", TLS_PORT), Accept)
     secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
-    running: list[socketserver.BaseServer] = [secure, ThreadingHTTPServer(("127.0.0.1", HTTP_PORT), _Hello)]
-    running += [_Server(("127.0.0.1", port), _Accept) for port in TCP_PORTS]
+    running: list[socketserver.BaseServer] = [secure, ThreadingHTTPServer(("127.0.0.1", HTTP_PORT), Hello)]
+    running += [Server(("127.0.0.1", port), Accept) for port in TCP_PORTS]
     for server in running:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     dns = subprocess.Popen(

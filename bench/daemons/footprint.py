@@ -1,0 +1,52 @@
+"""What does each daemon cost, with the same sixteen checks every 30 s and all well?"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from bench.daemons import cost
+from bench.daemons.checks import sixteen
+from bench.daemons.exporters import Exporters, Prometheus
+from bench.daemons.icinga import Icinga
+from bench.daemons.monit import Monit
+from bench.daemons.peers import Peer
+from bench.daemons.posagent import Posagent
+from bench.daemons.shop import Shop
+from bench.daemons.zabbix import Zabbix
+
+CAST = {
+    "posagent": Posagent,
+    "Monit": Monit,
+    "blackbox + node_exporter": Exporters,
+    "Prometheus (their scraper)": Prometheus,
+    "Zabbix agent 2": Zabbix,
+    "Icinga 2": Icinga,
+}
+
+
+def cast(shop: Shop) -> list[Peer]:
+    """Start every daemon with the sixteen checks."""
+    checks = sixteen()
+    shop.serve(checks)
+    peers: list[Peer] = [kind(name, shop, checks) for name, kind in CAST.items()]
+    for peer in peers:
+        peer.start()
+    return peers
+
+
+def measure(directory: Path, warm_up: float, seconds: float) -> dict[str, Any]:
+    """Let all run side by side; start-up is not counted."""
+    with Shop(directory) as shop:
+        peers = cast(shop)
+        threading.Event().wait(warm_up)
+        before = [cost.counters(peer.roots) for peer in peers]
+        threading.Event().wait(seconds)
+        costs = {}
+        for peer, then in zip(peers, before, strict=True):
+            peer.must_live()
+            if peer.broken():
+                raise SystemExit(f"{peer.name} holds {peer.broken()} for broken, and nothing is")
+            costs[peer.name] = cost.between(then, cost.counters(peer.roots), peer.roots)
+    return {"seconds": seconds, "costs": costs}
