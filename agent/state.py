@@ -100,11 +100,11 @@ def resumed(track: Track) -> Track:
 
 
 def advance(
-    track: Track | None, observation: Observation, policy: Policy, at: float
+    track: Track | None, observation: Observation, policy: Policy, at: float, probe: str = ""
 ) -> tuple[Track, Transition | None]:
     """Take one more look into account. The very same track comes back when the look told nothing new.
 
-    The transition names no probe: the caller knows which one it looked at.
+    `probe` is the name that a transition carries.
     """
     track = track or _NOTHING
     seen = observation.status
@@ -115,7 +115,7 @@ def advance(
     if confirmed_since is None:
         return looked, None
     return _confirm(looked, seen, confirmed_since, at), Transition(
-        probe="", at=confirmed_since, old=track.status, new=seen, reason=observation.reason
+        probe=probe, at=confirmed_since, old=track.status, new=seen, reason=observation.reason
     )
 
 

@@ -1,10 +1,8 @@
-"""What is wrong with this till, since when, and is it over? Pure: from diagnoses and tracks to incidents.
-
-One cause is one incident, from the moment it is confirmed until it is confirmed gone. What a deeper fault turns out to
-explain is joined to it.
-"""
+"""What is an incident, and what else is remembered about faults? Times are Unix seconds."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -36,3 +34,42 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It came back soon after it was gone, and is held open until it keeps quiet for a while."""
     previous: str | None = None
     """The incident of the same fault before this one, where that was a short while ago."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One diagnosis of the present explanation, in the words of an incident."""
+
+    cause: str
+    party: str
+    category: str
+    confidence: str
+    fingerprint: str
+    impact: str
+    explains: tuple[str, ...]
+    evidence: tuple[str, ...]
+    headline: str
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A diagnosis that was made, in so many examinations in a row, and is not yet an incident."""
+
+    cause: str
+    probes: tuple[str, ...]
+    rounds: int
+    began_at: float
+    fingerprint: str = ""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What happened to an incident. `changed` is worth storing, not worth telling."""
+
+    what: Literal["opened", "resolved", "joined", "changed"]
+    incident: Incident
+
+
+class Book(msgspec.Struct, frozen=True):
+    """All that later diagnoses are held against. `recent`: resolved within the reopen window."""
+
+    open: tuple[Incident, ...] = ()
+    recent: tuple[Incident, ...] = ()
+    pending: tuple[Pending, ...] = ()
