@@ -67,10 +67,10 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> Non
         Store(tmp_path / "file" / "s")
 
 
-def test_state_file_is_for_its_user_alone(tmp_path: Path) -> None:
+def test_state_is_for_its_user_and_the_file_may_be_read_by_its_group(tmp_path: Path) -> None:
     Store(tmp_path / "new" / "s").close()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "new" / "s").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new" / "s").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize(

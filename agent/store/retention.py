@@ -1,0 +1,79 @@
+"""What may be forgotten, and when? What is over and old, and the oldest of it when the file grows too large."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+DAY_S = 86400.0
+ROOM = 0.9
+"""A file that was too large is brought down to this part of its limit, so that it is not trimmed at every look."""
+SHARE = 10
+"""One step forgets the oldest tenth of everything that is over."""
+
+_OVER = (  # how much is over, and: forget the oldest of it
+    (
+        "SELECT count(*) FROM incident WHERE resolved_at IS NOT NULL",
+        """DELETE FROM incident WHERE id IN
+           (SELECT id FROM incident WHERE resolved_at IS NOT NULL ORDER BY resolved_at LIMIT ?)""",
+    ),
+    (
+        'SELECT count(*) FROM "transition"',
+        """DELETE FROM "transition" WHERE (at, probe, new) IN
+           (SELECT at, probe, new FROM "transition" ORDER BY at LIMIT ?)""",
+    ),
+    (
+        "SELECT count(*) FROM event",
+        """DELETE FROM event WHERE (at, what, facts) IN (SELECT at, what, facts FROM event ORDER BY at LIMIT ?)""",
+    ),
+)
+
+
+def expire(db: sqlite3.Connection, before: float) -> int:
+    """Forget what was over before that time; returns how many rows."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(max(0.0, before - DAY_S)))  # a day lasts longer in some time zones
+    dropped = 0
+    for sql, value in (
+        ("DELETE FROM incident WHERE resolved_at < ?", before),
+        ('DELETE FROM "transition" WHERE at < ?', before),
+        ("DELETE FROM event WHERE at < ?", before),
+        ("DELETE FROM availability WHERE day < ?", day),
+        ("DELETE FROM silence WHERE until < ?", before),
+        ("DELETE FROM note WHERE at < ? AND incident NOT IN (SELECT id FROM incident)", before),
+    ):
+        dropped += db.execute(sql, (value,)).rowcount
+    return dropped
+
+
+def too_large(db: sqlite3.Connection, most: int) -> bool:
+    """Does what is in use exceed the limit?"""
+    return _bytes(db, used=True) > most
+
+
+def shrink(db: sqlite3.Connection) -> int:
+    """Forget the oldest part of what is over; returns how many rows, 0 when nothing is left to forget."""
+    dropped = 0
+    for how_many, forget in _OVER:
+        (count,) = db.execute(how_many).fetchone()
+        dropped += db.execute(forget, (count // SHARE + 1,)).rowcount
+    dropped += db.execute("DELETE FROM note WHERE incident NOT IN (SELECT id FROM incident)").rowcount
+    if not dropped:
+        dropped = db.execute("DELETE FROM availability WHERE day IN (SELECT min(day) FROM availability)").rowcount
+    return dropped
+
+
+def give_back(db: sqlite3.Connection, most: int) -> None:
+    """Make the file itself smaller where it is larger than its limit; else its free room is used again."""
+    if _bytes(db) > most:
+        db.execute("PRAGMA incremental_vacuum").fetchall()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _bytes(db: sqlite3.Connection, *, used: bool = False) -> int:
+    pages, free, size = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free * used) * size

@@ -1,0 +1,102 @@
+"""In which words does the store speak? What is kept together, what happened to the agent, and how keeping fails.
+
+StoreError            the state cannot be read or kept now; the same batch can be saved again later
+├── StoreMissing      there is no state file to read
+└── StoreCorrupt      the file is damaged, or was taken away: `Store.reopen()` starts anew
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.incidents import Incident
+from agent.state import Track, Transition
+from probes.model import Memory, Scalar
+
+AvailabilityRow = tuple[str, str, float, float, float]
+"""Day (`2026-11-22`, in the store's zone), probe, and how many seconds it was good, bad and not seen on that day."""
+
+
+class StoreError(Exception):
+    """The state cannot be read or kept; the text is `cannot <verb> <file>: <cause>`."""
+
+
+class StoreMissing(StoreError):
+    """There is no state file: no daemon ever ran here, or it keeps its state elsewhere."""
+
+
+class StoreCorrupt(StoreError):
+    """The open file is damaged, or is no longer the file of that name. `Store.reopen()` is the way on."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to the agent or its PC, not to what it watches. `at` is Unix seconds."""
+
+    at: float
+    what: str
+    """Such as `agent.started`, `agent.stopped`, `dark`, `clock.jumped`, `suspended`, `reloaded`, `state.corrupt`."""
+    facts: dict[str, Scalar] = {}
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Somebody took charge of an incident or wrote something to it."""
+
+    incident: str
+    at: float
+    by: str
+    text: str = ""
+    until: float | None = None
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """Planned work: nobody is told from `from_` until `until`, Unix seconds. The store gives the `id`."""
+
+    id: int
+    from_: float
+    until: float
+    by: str
+    reason: str = ""
+
+
+class Batch(msgspec.Struct):
+    """What is to be kept together, all of it or nothing. Only what changed need be in it.
+
+    Saving the same batch twice is the same as saving it once.
+    """
+
+    memories: dict[str, Memory] = {}
+    tracks: dict[str, Track] = {}
+    incidents: list[Incident] = []
+    transitions: list[Transition] = []
+    availability: list[AvailabilityRow] = []
+    """Totals of the day, not what was added since the last batch."""
+    events: list[Event] = []
+    marks: dict[str, str] = {}
+    seq: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to keep."""
+        return self.seq is None and not any(
+            (
+                self.memories,
+                self.tracks,
+                self.incidents,
+                self.transitions,
+                self.availability,
+                self.events,
+                self.marks,
+            )
+        )
+
+    def merge(self, other: Batch) -> None:
+        """Add a later batch: where both speak of the same thing, the later one holds."""
+        self.memories.update(other.memories)
+        self.tracks.update(other.tracks)
+        self.marks.update(other.marks)
+        self.incidents = list({one.id: one for one in (*self.incidents, *other.incidents)}.values())
+        self.availability = list({row[:2]: row for row in (*self.availability, *other.availability)}.values())
+        self.transitions.extend(other.transitions)
+        self.events.extend(other.events)
+        if other.seq is not None:
+            self.seq = max(other.seq, self.seq or 0)
