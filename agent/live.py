@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +29,7 @@ STYLES = {
 
 REDRAWS = 10
 """So many times a second the line of progress is drawn anew."""
+MARK = "◂"
 NARROW = 60
 """On a terminal with fewer columns a name stands above its sentence and not beside it."""
 
@@ -98,38 +99,82 @@ class _Folded:
 def draw(page: Page) -> None:
     """The page on a terminal: the verdict as a coloured bar, long sentences wrapped under themselves."""
     from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in _parts(page, console.width):
+        console.print(part)
+
+
+class Window:
+    """The whole terminal, drawn anew when asked and given back as it was."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, page: Page | None, above: Sequence[tuple[str, str]], marked: Collection[str] = ()) -> None:
+        """Draw the page (None: there is none yet) below these lines, each with its style; name what is `marked`."""
+        from rich.console import Group
+        from rich.padding import Padding
+
+        lines = [Padding(_Folded((text, STYLES.get(style, style))), (0, 1)) for text, style in above]
+        parts = () if page is None else _parts(page, self._console.width, marked)
+        self._live.update(Group(*lines, *parts), refresh=True)
+
+
+def _parts(page: Page, width: int, marked: Collection[str] = ()) -> Iterator[Any]:
+    """The page in parts below each other, for rich."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(Padding(Text(page.headline), (0, 1), style=STYLES.get(page.payments, "")))
-    console.print(Padding(Text(page.settlement), (0, 1)))
+    yield Padding(Text(page.headline), (0, 1), style=STYLES.get(page.payments, ""))
+    yield Padding(Text(page.settlement), (0, 1))
     for fault in page.faults:
-        console.print()
-        console.print(Padding(Text.assemble((fault.title, "bold red"), f"  [{fault.code}]"), (0, 1)))
+        yield Text()
+        yield Padding(Text.assemble((fault.title, "bold red"), f"  [{fault.code}]"), (0, 1))
         steps = Table(box=None, show_header=False, padding=(0, 1), expand=False)
         steps.add_column(no_wrap=True, style="bold")
         steps.add_column(overflow="fold")
         for section in fault.sections:
             for at, item in enumerate(section.items):
                 steps.add_row("" if at else section.title, _Folded((item, "")))
-        console.print(Padding(steps, (0, 1)))
-    is_narrow = console.width < NARROW
+        yield Padding(steps, (0, 1))
+    yield Text()
+    yield _rows(page, width < NARROW, marked)
+    for section in page.sections:
+        yield Text()
+        yield Padding(Text(section.title, style="bold"), (0, 1))
+        for item in section.items:
+            yield Padding(_Folded(("- " + item, "dim")), (0, 1))
+
+
+def _rows(page: Page, is_narrow: bool, marked: Collection[str]) -> Any:
+    """The table of probes; a marked one is shown in reverse, with a sign for who sees no colours."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=False, padding=(0, 1), expand=False)
     table.add_column(no_wrap=True)
     if not is_narrow:
-        table.add_column(overflow="fold", max_width=34)
+        table.add_column(overflow="fold", max_width=screen.NAMES_AT_MOST)
     table.add_column(overflow="fold")
     for row in page.rows:
+        is_marked = row.name in marked
+        name, shade = (f"{row.name} {MARK}", "reverse") if is_marked else (row.name, "")
         text = [(row.text, ""), *((line, "dim") for line in row.below)]
-        style = STYLES.get(row.status, "")
-        cells = [_Folded((row.name, "bold"), *text)] if is_narrow else [Text(row.name), _Folded(*text)]
-        table.add_row(Text(row.word, style=style), *cells)
-    console.print()
-    console.print(table)
-    for section in page.sections:
-        console.print()
-        console.print(Padding(Text(section.title, style="bold"), (0, 1)))
-        for item in section.items:
-            console.print(Padding(_Folded(("- " + item, "dim")), (0, 1)))
+        cells = [_Folded((name, f"bold {shade}"), *text)] if is_narrow else [Text(name, style=shade), _Folded(*text)]
+        table.add_row(Text(row.word, style=STYLES.get(row.status, "")), *cells)
+    return table

@@ -45,7 +45,7 @@ Page = namedtuple("Page", "headline payments settlement faults rows sections")
 
 def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, failures_only: bool = False) -> Page:
     """Arrange a report for reading."""
-    data = _harmless(data)
+    data = harmless(data)
     verdict = data["verdict"]
     probes = data["probes"] if verbose else _folded(data)
     rows = [_row(probe, language, verbose) for probe in probes]
@@ -150,13 +150,13 @@ def pad(text: str, width: int) -> str:
     return text + " " * (width - cells(text))
 
 
-def _harmless(value: Any) -> Any:
-    """The same report without the characters by which a device's own text could move a reader's cursor."""
+def harmless(value: Any) -> Any:
+    """The same, all the way down, without the characters by which a device's own text could move a reader's cursor."""
     if isinstance(value, str):
         return value if value.isprintable() else "".join(_printable(char) for char in value)
     if isinstance(value, Mapping):
-        return {key: _harmless(item) for key, item in value.items()}
-    return [_harmless(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: harmless(item) for key, item in value.items()}
+    return [harmless(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _printable(char: str) -> str:

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from agent.discovery import probes_to_check
     from probes.host import command
 
-    _stop_on_signals()
+    stop_on_signals()
     timeout = _seconds(arguments.timeout)
     config = load(arguments.config)
     language = speaks(arguments.lang or config.language)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_CODE[found.verdict.payments]
 
 
-def _stop_on_signals() -> None:
+def stop_on_signals() -> None:
     """A terminal that is closed and a `kill` end a look like Ctrl-C: the cursor is put back, children are killed."""
 
     def stop(number: int, _frame: object) -> None:

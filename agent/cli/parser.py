@@ -72,6 +72,61 @@ def _status(commands: Commands[Parser]) -> None:
     parser.add_argument("--verbose", "-v", action="store_true", help="show measurements and evidence")
 
 
+def _run(commands: Commands[Parser]) -> None:
+    parser = _add(commands, "run", "run", "the daemon, in the foreground: look, remember and report until told to stop")
+    _with_config(parser)
+
+
+def _with_language(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lang", choices=["en", "zh-CN"], help="language (default: the configuration's, else $LANG)")
+
+
+def _watch(commands: Commands[Parser]) -> None:
+    parser = _add(
+        commands, "watch", "watch", "show what changes as it changes; without a daemon it looks by itself every 2 s"
+    )
+    _with_config(parser)
+    _with_language(parser)
+    parser.add_argument("--failures-only", action="store_true", help="leave out what is well")
+    parser.add_argument("--verbose", "-v", action="store_true", help="show measurements, evidence and all advice")
+
+
+def _incidents(commands: Commands[Parser]) -> None:
+    parser = _add(commands, "incidents", "incidents", "list open and past incidents, or show all of one")
+    parser.add_argument("id", nargs="?", metavar="ID", help="one incident; the beginning of its id will do")
+    _with_config(parser)
+    _with_language(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--all", action="store_true", help="all that are kept (default: open ones and 20 past ones)")
+    parser.add_argument("--since", metavar="7d", help="only those that were open within this time")
+
+
+def _history(commands: Commands[Parser]) -> None:
+    parser = _add(
+        commands, "history", "history", "availability per probe and day inside opening hours, dark times, changes"
+    )
+    _with_config(parser)
+    _with_language(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--days", metavar="N", type=_days, default=7, help="so many days, today included (default: 7)")
+    parser.add_argument("--probe", metavar="NAME", help="one probe day by day, with every change of its status")
+
+
+def _days(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 3650:
+        raise argparse.ArgumentTypeError(f"expected 1..3650, got {number}")
+    return number
+
+
+def _reload(commands: Commands[Parser]) -> None:
+    parser = _add(
+        commands, "reload", "reload", "let the running daemon read its configuration again, and say if it did"
+    )
+    _with_config(parser)
+    _with_language(parser)
+
+
 def _config(commands: Commands[Parser]) -> None:
     parser = commands.add_parser("config", help="check, show or begin a configuration")
     below = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -96,4 +151,14 @@ def _kinds(commands: Commands[Parser]) -> None:
     parser.add_argument("kind", nargs="?", metavar="KIND")
 
 
-COMMANDS = {"check": _check, "status": _status, "config": _config, "kinds": _kinds}
+COMMANDS = {
+    "check": _check,
+    "run": _run,
+    "status": _status,
+    "watch": _watch,
+    "incidents": _incidents,
+    "history": _history,
+    "reload": _reload,
+    "config": _config,
+    "kinds": _kinds,
+}
