@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import argparse
 
+from agent.cli import Complaint
+from agent.cli.configured import load, speaks
+
+ALREADY_RUNNING = 75
+"""EX_TEMPFAIL of sysexits.h: it may be tried again once the other daemon has ended."""
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, remember and report until SIGTERM, SIGINT or Ctrl-C; 0 on a clean stop."""
+    """Look, remember and report until SIGTERM or Ctrl-C; 0 on a clean stop, 78 where the configuration is wrong."""
     from agent import daemon
+    from agent.discovery import probes_to_check
     from agent.journal import Journal
+
+    def plan() -> daemon.Plan:
+        config = load(arguments.config)
+        return daemon.Plan(config, probes_to_check(config), speaks(config.language))
 
     journal = Journal()
     try:
-        return daemon.run(arguments.config, journal)
+        return daemon.run(plan, journal)
+    except daemon.AlreadyRunning as error:
+        raise Complaint(f"posagent: {error}", ALREADY_RUNNING) from None
     finally:
         journal.close()

@@ -41,6 +41,12 @@ def _with_detail(facts: Mapping[str, Any], language: Language) -> Mapping[str, A
     return facts if template is None else {**facts, "detail": fill(template, facts, language)}
 
 
+def event(what: str, language: Language, facts: Mapping[str, Any]) -> str:
+    """What happened to the agent or its PC, from `event.toml`; `what:why` is told apart where there is a text for it."""
+    words = _catalogue("event").get(f"{what}:{facts.get('why')}") or _catalogue("event").get(what, {})
+    return fill(words.get(language, what), facts, language)
+
+
 def kind_name(kind: str, language: Language) -> str:
     """What people call this kind of probe."""
     return _catalogue(kind).get("kind", {}).get(language, kind)
