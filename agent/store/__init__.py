@@ -69,6 +69,7 @@ class Store:
                 self._db = file.writable(self.path, self.problems, distrust=distrust)
             self._identity = _identity(self.path)
             self._seen = file.number(self._db, "data_version")
+            self._lost = False
         except FileNotFoundError as error:
             raise StoreMissing(f"cannot open {self.path}: there is no such file") from error
         except OSError as error:
@@ -79,8 +80,10 @@ class Store:
     def reopen(self) -> None:
         """After StoreCorrupt: start anew, with the old file moved aside, and say so in `problems`.
 
-        A file that proves whole is kept, once. Whoever holds the truth in memory saves all of it again.
+        A file that proves whole is kept, once. Whoever holds the truth in memory saves all of it again. Should this
+        fail, every save says StoreCorrupt until it is called again and succeeds.
         """
+        self._lost = True
         self._db.close()
         distrust, self._distrusted = self._distrusted, True
         self._open(distrust=distrust)
@@ -241,7 +244,7 @@ class Store:
     def _writing(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction, that is there as a whole or not at all."""
         with self._errors("write"):
-            if _identity(self.path) != self._identity:
+            if self._lost or _identity(self.path) != self._identity:
                 raise StoreCorrupt(f"cannot write {self.path}: the file was removed or replaced")
             try:
                 if durable:
