@@ -9,7 +9,6 @@ import math
 import os
 import select
 
-
 LONGEST_S = 86400.0
 """The kernel counts these waits in milliseconds that must fit into an int."""
 

@@ -139,12 +139,30 @@ def _text(text: str) -> str:
     return scrub(text.encode("utf-8", "replace").decode())
 
 
-class _Started(NamedTuple):
-    """When a probe began: monotonic instant, monotonic deadline, Unix time."""
+class Began(NamedTuple):
+    """When a look began: monotonic instant, monotonic deadline, Unix time."""
 
     at: float
     ends: float
     wall: float
+
+
+def left_behind(probe: Probe, began: Began, cause: OutOfTime | None = None) -> Look:
+    """The look of a probe whose time is over and that has not come back."""
+    cause = cause or OutOfTime("it hangs and was left behind", why="left_behind")
+    return Look(probe, _unanswered(cause, probe, began.ends - began.at), began.wall, time.monotonic() - began.at)
+
+
+def not_begun(probe: Probe, cause: CannotAnswer) -> Look:
+    """The look of a probe that was not even begun."""
+    return Look(probe, _unanswered(cause, probe), time.time(), 0.0)
+
+
+def without_thread(refusal: str) -> CannotAnswer:
+    """Why nobody looks: the system refused a thread."""
+    return CannotAnswer(
+        f"cannot start the look: {refusal}; is this user's process limit reached?", why="cannot_start", refusal=refusal
+    )
 
 
 class _Run:
@@ -154,7 +172,7 @@ class _Run:
         self.waiting = deque(probes)
         self.memories = memories
         self.run_ends = time.monotonic() + timeout if timeout is not None else float("inf")
-        self.started: dict[str, _Started] = {}
+        self.started: dict[str, Began] = {}
         self.left_behind: set[str] = set()
         self.done: queue.SimpleQueue[Look] = queue.SimpleQueue()
         self.owed = {probe.name: probe for probe in probes}
@@ -191,12 +209,7 @@ class _Run:
         while self.waiting:
             probe = self.waiting.popleft()
             if self.owed.pop(probe.name, None):
-                cause = CannotAnswer(
-                    f"cannot start the look: {self.refusal}; is this user's process limit reached?",
-                    why="cannot_start",
-                    refusal=self.refusal,
-                )
-                yield Look(probe, _unanswered(cause, probe), time.time(), 0.0)
+                yield not_begun(probe, without_thread(self.refusal))
 
     def _work(self) -> None:
         while True:
@@ -204,7 +217,7 @@ class _Run:
                 probe = self.waiting.popleft()
             except IndexError:
                 return
-            began = _Started(time.monotonic(), min(time.monotonic() + probe.timeout, self.run_ends), time.time())
+            began = Began(time.monotonic(), min(time.monotonic() + probe.timeout, self.run_ends), time.time())
             self.started[probe.name] = began
             self.done.put(look(probe, self.memories.get(probe.name, NOTHING), began.ends))
             if probe.name in self.left_behind:  # somebody else was hired in this one's place
@@ -218,20 +231,19 @@ class _Run:
     def _overdue(self) -> Iterator[Look]:
         now = time.monotonic()
         for name, probe in list(self.owed.items()):
-            began = self.started.get(name, _Started(now, self.run_ends, time.time()))
+            began = self.started.get(name, Began(now, self.run_ends, time.time()))
             if began.ends + GRACE_S > now:
                 continue
             del self.owed[name]
-            cause = OutOfTime("the time for the whole run was over", why="run_over")
-            if name in self.started:
-                cause = OutOfTime("it hangs and was left behind", why="left_behind")
-                self.left_behind.add(name)
-                self.workers -= 1
-                self._hire()
-            yield Look(probe, _unanswered(cause, probe, began.ends - began.at), began.wall, now - began.at)
+            if name not in self.started:
+                yield left_behind(probe, began, OutOfTime("the time for the whole run was over", why="run_over"))
+                continue
+            self.left_behind.add(name)
+            self.workers -= 1
+            self._hire()
+            yield left_behind(probe, began)
 
 
 def not_awaited(probe: Probe, cause: str) -> Look:
     """The look of a probe that nobody waited for, because `cause` explains already what it would see."""
-    error = OutOfTime(f"not waited for, {cause} explains it", why="not_awaited", explained_by=cause)
-    return Look(probe, _unanswered(error, probe), time.time(), 0.0)
+    return not_begun(probe, OutOfTime(f"not waited for, {cause} explains it", why="not_awaited", explained_by=cause))
