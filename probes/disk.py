@@ -33,6 +33,11 @@ GONE = frozenset({errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.ENODEV, errno.E
 """How a mount answers whose server or device is away."""
 ROOMY_BYTES = 1_000_000_000
 """One percent of a large disk is still room for a day's sales."""
+BY_WHOM = {
+    True: "made read-only by the kernel, though mounted for writing",
+    False: "mounted so",
+    None: "mounted so, or made so by the kernel after an error: `dmesg` tells",
+}
 
 
 class DiskSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +59,8 @@ class Reading(msgspec.Struct, frozen=True):
     inodes: int = 0
     inodes_free: int = 0
     read_only: bool = False
-    by_the_kernel: bool = False
+    by_the_kernel: bool | None = False
+    """None: it cannot be told from in here."""
     filesystem: str = ""
     mountpoint: str = ""
 
@@ -104,8 +110,7 @@ def judge(settings: DiskSettings, reading: Reading, _memory: Memory) -> Observat
     if reading.filesystem in IMAGES or (reading.read_only and not settings.writable):
         return ok(facts)
     if reading.read_only:
-        by_whom = "made read-only by the kernel, though mounted for writing" if reading.by_the_kernel else "mounted so"
-        return fail("disk.read_only", facts, by_whom)
+        return fail("disk.read_only", facts, BY_WHOM[reading.by_the_kernel])
     return _room(settings, reading, facts)
 
 

@@ -31,10 +31,14 @@ class Usage(msgspec.Struct, frozen=True):
     stat: os.statvfs_result
     mount: Mount
     is_read_only: bool = False
+    in_sandbox: bool = False
+    """Whether this process sees mount points of its own, all read-only: they say nothing of those of others."""
 
     @property
-    def by_the_kernel(self) -> bool:
-        """Whether nobody asked for read-only: the mount point still says `rw`."""
+    def by_the_kernel(self) -> bool | None:
+        """Whether nobody asked for read-only: the mount point still says `rw`. None where that cannot be seen."""
+        if self.is_read_only and self.in_sandbox:
+            return None
         return self.is_read_only and "rw" in self.mount.options
 
 
@@ -80,14 +84,26 @@ def usage(host: Host, path: str) -> Usage | None:
             return None
         inside = "/" + str(place.resolve().relative_to(host.root.resolve())).lstrip("./")
         mount = of(host, inside)
-        return Usage(stat, mount, _refuses(stat, mount) or _layer_refuses(host, mount))
+        return Usage(stat, mount, _refuses(stat, mount) or _layer_refuses(host, mount), _in_sandbox(host))
 
     return hanging.answer(host, ("usage", str(host.root), path), ask, hanging.file_system(path))
 
 
 def _refuses(stat: os.statvfs_result, mount: Mount) -> bool:
-    """Since Linux 6.15 ext4 keeps its flag after an error and says `emergency_ro` instead."""
-    return bool(stat.f_flag & os.ST_RDONLY) or not {"emergency_ro", "shutdown"}.isdisjoint(mount.super_options)
+    """What the file system itself says, wherever it is mounted.
+
+    Of the mount point it says little: a service's sandbox (ProtectSystem=strict) has all of them read-only, for that
+    service alone. Since Linux 6.15 ext4 keeps its flag after an error and says `emergency_ro` instead.
+    """
+    if not mount.super_options:
+        return bool(stat.f_flag & os.ST_RDONLY)
+    return not {"ro", "emergency_ro", "shutdown"}.isdisjoint(mount.super_options)
+
+
+def _in_sandbox(host: Host) -> bool:
+    """A root that is mounted read-only though its file system is not: so does systemd's ProtectSystem=strict."""
+    root = of(host, "/")
+    return "ro" in root.options and "rw" in root.super_options
 
 
 def _layer_refuses(host: Host, mount: Mount) -> bool:

@@ -31,6 +31,11 @@ KIOSK = """\
 20 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=/image,upperdir=/mnt/rw/upper,workdir=/mnt/rw/work
 21 20 7:0 / /image ro - squashfs /dev/loop0 ro
 """
+SANDBOX = """\
+40 39 8:2 / / ro,nosuid,relatime - ext4 /dev/sda2 rw,errors=remount-ro
+41 40 8:3 / /data ro,nosuid,relatime - ext4 /dev/sda3 ro,errors=remount-ro
+42 40 8:2 /var/lib/posagent /var/lib/posagent rw,nosuid,relatime - ext4 /dev/sda2 rw,errors=remount-ro
+"""
 CHROOT = "40 7 0:3 / /proc rw - proc proc rw\n41 7 0:4 / /dev rw - tmpfs dev rw\n"
 Tree = Callable[[dict[str, str]], Host]
 
@@ -75,6 +80,17 @@ def test_evidence_says_when_it_was_the_kernel_that_made_it_read_only() -> None:
     reading = Reading(total=100, free=50, read_only=True, by_the_kernel=True)
     observation = KIND.judge(DiskSettings(kind="disk"), reading, {})
     assert observation.evidence == ("made read-only by the kernel, though mounted for writing",)
+
+
+def test_a_sandbox_that_shows_all_as_read_only_takes_nobody_in(tree: Tree) -> None:
+    """As a service under ProtectSystem=strict sees it: only what a file system says of itself counts."""
+    host = tree({"/proc/self/mountinfo": SANDBOX, "/var/lib/pos/x": "", "/data/x": ""})
+    assert not KIND.read(DiskSettings(kind="disk", path="/"), host).read_only
+    assert not KIND.read(DiskSettings(kind="disk", path="/var/lib/pos"), host).read_only
+    reading = KIND.read(DiskSettings(kind="disk", path="/data"), host)
+    assert (reading.read_only, reading.by_the_kernel) == (True, None)
+    observation = KIND.judge(DiskSettings(kind="disk", path="/data"), reading, {})
+    assert observation.evidence == ("mounted so, or made so by the kernel after an error: `dmesg` tells",)
 
 
 def test_this_machines_root_is_measured(host: Host) -> None:
