@@ -20,22 +20,26 @@ REPOSITORY = Path(probes.__file__).resolve().parent.parent
 _BOOT = """
 umount -R /sys/fs/cgroup; mount -t sysfs sysfs /sys; mount -t cgroup2 none /sys/fs/cgroup
 exec systemd-nspawn --quiet --register=no --keep-unit --machine="$1" --volatile=yes --directory=/ \
-  --private-network --console=pipe --link-journal=no --bind-ro="$2:$2" --bind-ro="$3:$3" --bind-ro="$4:$4" \
+  --private-network --console=pipe --link-journal=no "${@:2}" \
   -- /lib/systemd/systemd systemd.unit=basic.target
 """
 
 
 class SystemdBox:
-    """Up for the length of a `with` block; `run` runs a program in it, `python` a piece of Python with this code."""
+    """Up for the length of a `with` block; `run` runs a program in it, `python` a piece of Python with this code.
 
-    def __init__(self) -> None:
+    `also` are further directories of this machine that it shows, read-only.
+    """
+
+    def __init__(self, *also: Path) -> None:
         self.leader = 0
+        self._places = [str(REPOSITORY), sys.prefix, sys.base_prefix, *map(str, also)]
 
     def __enter__(self) -> SystemdBox:
-        places = [str(REPOSITORY), sys.prefix, sys.base_prefix]
         self._log = Path(f"/tmp/systemd-box-{os.getpid()}.log").open("w+b")
+        shown = [f"--bind-ro={place}:{place}" for place in self._places]
         self._nspawn = subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "bash", "-c", _BOOT, "_", f"till{os.getpid()}", *places],
+            ["unshare", "-m", "--propagation", "private", "bash", "-c", _BOOT, "_", f"till{os.getpid()}", *shown],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -43,7 +47,7 @@ class SystemdBox:
         )
         try:
             self._wait()
-            for parent in {str(parent) for place in places for parent in Path(place).parents}:
+            for parent in {str(parent) for place in self._places for parent in Path(place).parents}:
                 self.run("chmod", "o+x", parent, check=False)  # in memory; lets others than root get to this Python
         except BaseException:
             self.__exit__(None, None, None)
