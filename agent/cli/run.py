@@ -7,12 +7,12 @@ import argparse
 from agent.cli import Complaint
 from agent.cli.configured import load, speaks
 
-ALREADY_RUNNING = 75
-"""EX_TEMPFAIL of sysexits.h: it may be tried again once the other daemon has ended."""
+TEMPORARY = 75
+"""EX_TEMPFAIL of sysexits.h."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, remember and report until SIGTERM or Ctrl-C; 0 on a clean stop, 78 where the configuration is wrong."""
+    """Look, remember and report until SIGTERM, SIGINT or Ctrl-C; 0 on a clean stop."""
     from agent import daemon
     from agent.discovery import probes_to_check
     from agent.journal import Journal
@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return daemon.run(plan, journal)
     except daemon.AlreadyRunning as error:
-        raise Complaint(f"posagent: {error}", ALREADY_RUNNING) from None
+        raise Complaint(f"posagent: {error}", TEMPORARY) from None
     finally:
         journal.close()

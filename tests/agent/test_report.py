@@ -51,7 +51,7 @@ def test_a_report_says_all_that_the_contract_lists() -> None:
     (probe_part,) = data["probes"]
     assert list(probe_part) == [
         "name", "kind", "label", "target", "status", "reason", "summary", "impact", "confirmed", "since", "checked_at",
-        "duration_ms", "measurements", "evidence", "explained_by", "next_check_at",
+        "duration_ms", "measurements", "evidence", "explained_by", "next_check_at", "flapping",
     ]  # fmt: skip
     assert probe_part["summary"] == "/: 5 GB of 10 GB free (50 %)"
     assert probe_part["duration_ms"] == 12.3

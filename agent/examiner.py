@@ -1,0 +1,91 @@
+"""When is it time for an examination, and who takes it? A thread of its own, so that the daemon never waits.
+
+The first follows a suspicion at once, further ones come every `retry_interval` until nothing is in doubt; what stays in
+doubt for long is examined less and less often.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.examination import Findings, examine
+
+if TYPE_CHECKING:
+    from agent.runner import Look
+    from agent.texts import Language
+    from probes.model import Memory, Probe
+
+GATHER_S = 0.2
+"""What goes wrong together is examined together."""
+PATIENT_AFTER, SLOWEST_S = 6, 60.0
+"""Examinations in a row after which the next ones come at growing distances, and the largest distance."""
+LONGEST_S = 20.0
+"""No examination takes longer; one probe's own time-out may be shorter or longer than that of another."""
+
+Answer = Callable[["Findings | Exception"], None]
+
+
+@dataclass
+class Examiner:
+    """Takes one examination at a time. `answer` is called from its thread with the findings, or with what failed."""
+
+    answer: Answer
+    language: Language
+    retry: float
+    _due: float | None = None
+    _in_a_row: int = 0
+    _began: float = 0.0
+    _running: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wish(self, now: float) -> None:
+        """Something is in doubt."""
+        if self._due is None:
+            self._due = now + GATHER_S if not self._in_a_row else max(now + GATHER_S, self._began + self._distance())
+
+    def hurry(self, now: float) -> None:
+        """The kernel noticed something: whatever was waited for is different now."""
+        self._in_a_row = 0
+        self._due = now + GATHER_S
+
+    def settle(self) -> None:
+        """Nothing is in doubt any more."""
+        self._due, self._in_a_row = None, 0
+
+    def _distance(self) -> float:
+        return min(SLOWEST_S, self.retry * 2.0 ** min(10, max(0, self._in_a_row - PATIENT_AFTER)))
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until the next examination; None while none is wished for or one is running."""
+        return None if self._due is None or self._running else max(0.0, self._due - now)
+
+    def begin(
+        self, probes: Sequence[Probe], memories: Mapping[str, Memory], beside: Sequence[Look], now: float
+    ) -> None:
+        """Examine these now."""
+        self._due, self._began, self._running = None, now, True
+        self._in_a_row += 1
+        work = threading.Thread(
+            target=self._examine, args=(probes, memories, beside), name="posagent-examine", daemon=True
+        )
+        try:
+            work.start()
+        except RuntimeError as error:  # a limit on processes
+            self.done()
+            self.answer(error)
+
+    def done(self) -> None:
+        """Its answer was taken in."""
+        self._running = False
+
+    def _examine(self, probes: Sequence[Probe], memories: Mapping[str, Memory], beside: Sequence[Look]) -> None:
+        ends = time.monotonic() + min(LONGEST_S, 2.0 + 2 * max((probe.timeout for probe in probes), default=3.0))
+        try:
+            found: Findings | Exception = examine(probes, memories, self.language, ends=ends, beside=beside)
+        except Exception as error:  # noqa: BLE001 -- told by the daemon; the next examination is tried all the same
+            found = error
+        self.answer(found)

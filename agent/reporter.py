@@ -1,0 +1,160 @@
+"""Must the report be written anew, and what does it say? On change at once, not in a storm, else as a heartbeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent import rendering, report, state, texts
+from agent.rendering import Circumstances, Standing
+from agent.report import AcknowledgedPart, EventPart, IncidentPart, stamp
+from probes.model import Impact
+
+if TYPE_CHECKING:
+    from agent.incidents import Incident
+    from agent.keeper import Keeper
+    from agent.knowledge import Knowledge
+    from agent.store import Event, Note
+    from agent.texts import Language
+    from agent.verdict import Finding
+
+BURST, REFILL_S, APART_S = 20, 10.0, 0.1
+"""Reports that may follow one another, how long one more takes to be earned, and the least time between two."""
+EVENTS = 5
+SPARE_S = 60.0
+"""What `valid_until` allows beyond two heartbeats."""
+
+
+@dataclass
+class Reporter:
+    """Writes the report through the keeper. Times are monotonic seconds unless said otherwise."""
+
+    keeper: Keeper
+    about: dict[str, Any]
+    """What is the same in every report: see `rendering.Circumstances`."""
+    heartbeat: float
+    last: bytes = b""
+    """The newest report as written, for whoever serves it."""
+    verdict_since: float | None = None
+    _face: object = None
+    _verdict: object = None
+    _written_at: float = float("-inf")
+    _allowance: float = float(BURST)
+    _counted_at: float = 0.0
+    events: list[Event] = field(default_factory=list)
+    _failed: bool = False
+
+    @property
+    def language(self) -> Language:
+        """In which the report speaks."""
+        found: Language = self.about["language"]
+        return found
+
+    def wait(self, now: float, face: object) -> float:
+        """Seconds until the next report is due, 0 when it is due now."""
+        beat = self._written_at + self.heartbeat - now
+        if face == self._face and not self._failed:
+            return max(0.0, beat)
+        self._earn(now)
+        apart = self._written_at + APART_S - now
+        poor = 0.0 if self._allowance >= 1 else (1 - self._allowance) * REFILL_S
+        return max(0.0, min(beat, max(apart, poor, 5.0 if self._failed and now - self._written_at < 5 else 0.0)))
+
+    def _earn(self, now: float) -> None:
+        self._allowance = min(BURST, self._allowance + (now - self._counted_at) / REFILL_S)
+        self._counted_at = now
+
+    def write(self, known: Knowledge, facts: Facts, now: float, face: object) -> report.Report:
+        """Render and write. A disk that refuses is tried again."""
+        self._earn(now)
+        self._allowance = max(0.0, self._allowance - 1)
+        wall, finding = time.time(), known.finding()
+        self._note_verdict(finding, wall)
+        found = rendering.render(known.all_looks(), finding, self._circumstances(known, facts, wall), known.confirmed())
+        self.last = report.encode(found)
+        self._failed = not self.keeper.write(self.last)
+        self._face, self._written_at = face, now
+        return found
+
+    def _note_verdict(self, finding: Finding, wall: float) -> None:
+        words = (finding.payments, finding.settlement)
+        if words != self._verdict or self.verdict_since is None:
+            if self._verdict is not None or self.verdict_since is None:
+                self.verdict_since = wall
+            self._verdict = words
+
+    def restore_verdict(self, mark: str | None) -> None:
+        """The verdict of this agent's last life, so that `since` outlives a restart."""
+        payments, _, rest = (mark or "").partition(" ")
+        settlement, _, since = rest.partition(" ")
+        try:
+            self.verdict_since, self._verdict = float(since), (payments, settlement)
+        except ValueError:
+            return
+
+    @property
+    def verdict_mark(self) -> str:
+        """For `restore_verdict`."""
+        payments, settlement = self._verdict if isinstance(self._verdict, tuple) else ("unknown", "unknown")
+        return f"{payments} {settlement} {self.verdict_since or 0.0}"
+
+    def _circumstances(self, known: Knowledge, facts: Facts, wall: float) -> Circumstances:
+        return Circumstances(
+            seq=self.keeper.next_seq(),
+            mode="run",
+            now=wall,
+            valid_for=2 * self.heartbeat + SPARE_S,
+            problems=facts.problems,
+            verdict_since=self.verdict_since,
+            standings=standings(known, facts.next_at, wall),
+            incidents=[self._incident(each, facts) for each in known.book.open],
+            events=[event_part(event, self.language) for event in self.events[-EVENTS:]],
+            **self.about,
+        )
+
+    def _incident(self, incident: Incident, facts: Facts) -> IncidentPart:
+        note = facts.notes.get(incident.id)
+        return IncidentPart(
+            id=incident.id,
+            cause=incident.cause,
+            opened_at=stamp(incident.opened_at),
+            level=0,
+            acknowledged=AcknowledgedPart(by=note.by, at=stamp(note.at), note=note.text) if note else None,
+            silenced_until=stamp(facts.silenced_until) if facts.silenced_until else None,
+            title=incident.headline,
+            party=incident.party,  # type: ignore[arg-type]  # one of the contract's, as the diagnosis said
+            impact=Impact(incident.impact),
+            flapping=incident.flapping,
+            probes=list(incident.probes),
+            fingerprint=incident.fingerprint,
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the report says beside what is known of the till."""
+
+    problems: Sequence[str]
+    next_at: Mapping[str, float]
+    notes: Mapping[str, Note]
+    silenced_until: float | None
+
+
+def standings(known: Knowledge, next_at: Mapping[str, float], wall: float) -> dict[str, Standing]:
+    """How firm each probe's answer is."""
+    return {
+        name: Standing(
+            confirmed=not state.suspect(track),
+            since=track.candidate_since if state.suspect(track) else track.since,
+            next_check_at=next_at.get(name),
+            flapping=state.flapping(track, wall),
+        )
+        for name, track in known.tracks.items()
+    }
+
+
+def event_part(event: Event, language: Language) -> EventPart:
+    """An event as the report tells it."""
+    return EventPart(at=stamp(event.at), what=event.what, text=texts.event(event.what, language, event.facts))
