@@ -9,9 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.daemons import footprint
+from bench.daemons import detection, events, footprint, scale
 
-PARTS = {"footprint": footprint.measure}
+PARTS = {
+    "footprint": footprint.measure,
+    "detection": detection.measure,
+    "scale": scale.measure,
+    "events": events.measure,
+}
 
 
 def plain(value: Any) -> Any:
@@ -21,6 +26,6 @@ def plain(value: Any) -> Any:
 
 if __name__ == "__main__":
     part, *numbers = sys.argv[1:]
-    with tempfile.TemporaryDirectory(prefix="posagent-bench-", dir="/var/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="posagent-bench-", dir="/var/tmp") as name:  # /tmp may be memory
         Path(name).chmod(0o755)
         print(json.dumps(PARTS[part](Path(name), *map(float, numbers)), default=plain))

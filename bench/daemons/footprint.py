@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ CAST = {
 }
 
 
-def cast(shop: Shop) -> list[Peer]:
-    """Start every daemon with the sixteen checks."""
+def cast(shop: Shop, names: Iterable[str] | None = None) -> list[Peer]:
+    """Start these daemons, or all, with the sixteen checks."""
     checks = sixteen()
     shop.serve(checks)
-    peers: list[Peer] = [kind(name, shop, checks) for name, kind in CAST.items()]
+    peers: list[Peer] = [CAST[name](name, shop, checks) for name in names or CAST]
     for peer in peers:
         peer.start()
     return peers

@@ -1,4 +1,4 @@
-"""How is Icinga 2 asked the same? Plugins every 30 s, every 5 s while something looks wrong; broken is three in a row."""
+"""How is Icinga 2 asked the same? Plugins every 30 s, every 5 s while one looks wrong; broken is three in a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is Monit asked the same? One cycle every 30 s, all checks one after the other; broken is what failed for two cycles."""
+"""How is Monit asked the same? A cycle every 30 s, one check after another; broken is what failed for two cycles."""
 
 from __future__ import annotations
 

@@ -17,10 +17,13 @@ class Posagent(Peer):
     def start(self) -> None:
         """Run it in the foreground; state and report lie in its own directory."""
         head = f'[schedule]\ninterval = "{INTERVAL_S}s"\ntimeout = "{TIMEOUT_S}s"\n[report]\npath = "{self.report}"\n'
-        tables = [f'[probes.{check.name}]\ninterval = "{INTERVAL_S}s"\n{self._table(check)}' for check in self.checks]
+        tables = [f'[probes.{check.name}]\ninterval = "{INTERVAL_S}s"\n{self.table(check)}' for check in self.checks]
         config = write(self.home / "config.toml", "\n".join([head, *tables]))
-        command = [*posagent(), "run", "--config", str(config)]
-        self.processes.append(self.shop.start(command, {"STATE_DIRECTORY": str(self.home)}))
+        self.launch([*posagent(), "run", "--config", str(config)], {"STATE_DIRECTORY": str(self.home)})
+
+    def launch(self, command: list[str], env: dict[str, str]) -> None:
+        """Start it at the till."""
+        self.processes.append(self.shop.start(command, env))
 
     @property
     def report(self) -> Path:
@@ -39,7 +42,8 @@ class Posagent(Peer):
         """By its open incidents."""
         return {name for incident in self.told().get("incidents", ()) for name in incident["probes"]}
 
-    def _table(self, check: Check) -> str:
+    def table(self, check: Check) -> str:
+        """Return the rest of the probe's table."""
         target = {
             "port": f'host = "{check.address}"\nport = {check.port}\n',
             "tls": f'host = "{check.address}"\nport = {check.port}\nca_file = "{self.shop.ca_file}"\n',
