@@ -1,7 +1,7 @@
 """What did the kernel just notice, and whose business is it?
 
 A thread that sleeps until a plug, a cable, an address or a route changes, and then says so once per burst. Idle it
-costs nothing at all; in a flood it reads at most every QUIET_S and speaks at most every APART_S.
+costs nothing at all; in a flood it reads every BREATH_S and speaks every APART_S at most.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ SOURCES: Final[Sequence[Callable[[], Source]]] = (events.Devices, events.Network
 QUIET_S = 0.05
 """How long a first event waits for its companions: one plug is a dozen events, one cable five."""
 APART_S = 0.2
+BREATH_S = 0.02
 MANY = 64
-"""Messages in one go that make it a flood, whatever they are about: then they are left to gather."""
+"""Messages in one go that make it a flood, whatever they are about: then they are left to gather for BREATH_S."""
 
 NETWORK = frozenset({"link", "address", "route"})
 FIRST: Final[Mapping[str, frozenset[str]]] = {
@@ -60,7 +61,7 @@ class Debounce:
     def __init__(self) -> None:
         self._topics: set[str] = set()
         self._evidence = ""
-        self._more = 0
+        self._others = 0
         self._due: float | None = None
         self._spoke = float("-inf")
 
@@ -71,8 +72,8 @@ class Debounce:
         if self._due is None:
             self._due = max(now + QUIET_S, self._spoke + APART_S)
             self._evidence = OVERRUN if seen[0].what == OVERRUN else f"{seen[0].topic}: {seen[0].what}"
-            self._more = -1
-        self._more += len(seen)
+            self._others = -1
+        self._others += len(seen)
         self._topics.update(event.topic for event in seen)
 
     def wait(self, now: float) -> float | None:
@@ -83,7 +84,8 @@ class Debounce:
         """What to say now, once."""
         if self._due is None or now < self._due:
             return None
-        said = frozenset(self._topics), scrub(self._evidence) + (f" (and {self._more} more)" if self._more else "")
+        others = f" (and {self._others} more)" if self._others and self._evidence != OVERRUN else ""
+        said = frozenset(self._topics), scrub(self._evidence) + others
         self._topics.clear()
         self._due, self._spoke = None, now
         return said
@@ -142,7 +144,7 @@ class Triggers:
                 self._wake(*said)
             rest = self._debounce.wait(now)
             if rest is None and count >= MANY:
-                rest = QUIET_S
+                rest = BREATH_S
 
     def _rung(self, rest: float | None) -> bool:
         """Sleep: `rest` seconds whatever comes, or else until something comes. Whether it is time to stop."""

@@ -14,18 +14,22 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from probes.host import netlink
 
-TOPICS: Final = ("usb", "tty", "power_supply", "link", "address", "route")
+OF_DEVICES: Final = ("usb", "tty", "power_supply")
+OF_NETWORK: Final = ("link", "address", "route")
+TOPICS: Final = OF_DEVICES + OF_NETWORK
 OVERRUN: Final = "more events than fit, some are lost"
 MOST = 2000
 """Messages taken in one go; a socket holds a few hundred."""
 KNOWN = 4096
 """Things whose last state is kept: beyond that all is forgotten, which costs a needless wake each."""
 LARGEST = 1 << 15
+ROOM = 1 << 20
+"""Asked for in the kernel, which gives what its net.core.rmem_max allows, and takes it only while events wait."""
 
 UEVENT = 15  # NETLINK_KOBJECT_UEVENT
 FROM_KERNEL, FROM_UDEVD = 1, 2
@@ -77,7 +81,7 @@ class Devices:
 
     def take(self) -> tuple[list[Event], int]:
         """See Source."""
-        return _take(self._socket, self._known, self._read)
+        return _take(self._socket, self._known, OF_DEVICES, self._read)
 
     def close(self) -> None:
         """See Source."""
@@ -113,7 +117,7 @@ class Network:
 
     def take(self) -> tuple[list[Event], int]:
         """See Source."""
-        return _take(self._socket, self._known, self._read)
+        return _take(self._socket, self._known, OF_NETWORK, self._read)
 
     def close(self) -> None:
         """See Source."""
@@ -255,6 +259,7 @@ _PARSERS: dict[int, Callable[[bytes], Change | None]] = {
 def _subscribe(protocol: int, groups: int) -> socket.socket:
     channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
     try:
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
         channel.bind((0, groups))
     except BaseException:
         channel.close()
@@ -262,7 +267,9 @@ def _subscribe(protocol: int, groups: int) -> socket.socket:
     return channel
 
 
-def _take(channel: socket.socket, known: _Known, read: Callable[[bytes], list[Event]]) -> tuple[list[Event], int]:
+def _take(
+    channel: socket.socket, known: _Known, topics: Sequence[str], read: Callable[[bytes], list[Event]]
+) -> tuple[list[Event], int]:
     events: list[Event] = []
     for count in range(MOST):
         try:
@@ -273,7 +280,7 @@ def _take(channel: socket.socket, known: _Known, read: Callable[[bytes], list[Ev
             if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
                 raise
             known.forget()
-            events += (Event(topic, OVERRUN) for topic in TOPICS)
+            events += (Event(topic, OVERRUN) for topic in topics)  # whatever this socket could have told
             continue
         if groups:  # not a word to us alone: only the kernel and root speak to everybody
             events += read(data)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -97,7 +98,7 @@ def test_a_lone_event_is_quoted_alone() -> None:
 def test_lost_events_are_quoted_without_a_topic() -> None:
     debounce = Debounce()
     debounce.note([Event(topic, OVERRUN) for topic in TOPICS], 5.0)
-    assert debounce.take(6.0) == (frozenset(TOPICS), f"{OVERRUN} (and 5 more)")
+    assert debounce.take(6.0) == (frozenset(TOPICS), OVERRUN)
 
 
 def test_a_card_number_for_a_name_is_not_repeated() -> None:
@@ -130,7 +131,7 @@ def test_however_events_come_five_calls_a_second_at_most_and_none_is_late(gaps: 
         waiting.append(now)
     pass_time(now + 1)
     assert not waiting
-    assert all(later - earlier >= 0.2 - 1e-6 for earlier, later in zip(calls, calls[1:], strict=False))
+    assert all(later - earlier >= 0.2 - 1e-6 for earlier, later in pairwise(calls))
 
 
 class Made:
@@ -309,8 +310,8 @@ def test_where_the_kernel_refuses_netlink_it_says_so_and_lives() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", REFUSE_NETLINK], capture_output=True, text=True, timeout=30, check=False
     )
-    assert (done.stdout.strip(), done.stderr) == (
+    assert done.stderr == ""
+    assert done.stdout.strip() == (
         "cannot watch kernel events: Address family not supported by protocol; "
-        "posagent looks at its usual intervals instead",
-        "",
+        "posagent looks at its usual intervals instead"
     )
