@@ -1,8 +1,8 @@
 """What does an observation say in the reader's language? Sentences live beside this file, one TOML file per kind.
 
 A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
-`{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{rtt_ms}` a number with three significant digits, a
-missing one prints "?", a list is joined as the language does. `{detail}` is the text that `why.toml` has for the fact
+`{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{until:clock}` 11-22 07:35 as the PC's clock had it,
+`{rtt_ms}` a number with three significant digits, a missing one prints "?", a list is joined as the language does. `{detail}` is the text that `why.toml` has for the fact
 `why`, where there is one: which case of a reason this is. A case may have a sentence of its own, under `reason:why`.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import string
+import time
 from collections.abc import Mapping
 
 TYPE_CHECKING = False  # typing takes 3 ms to import
@@ -42,7 +43,10 @@ def _with_detail(facts: Mapping[str, Any], language: Language) -> Mapping[str, A
 
 
 def event(what: str, language: Language, facts: Mapping[str, Any]) -> str:
-    """What happened to the agent or its PC, from `event.toml`; `what:why` is told apart where there is a text for it."""
+    """What happened to the agent or its PC, from `event.toml`, where `what:why` tells the cases of one apart."""
+    seconds = facts.get("seconds")
+    if isinstance(seconds, (int, float)) and seconds < 0:
+        facts = {**facts, "why": "back", "seconds": -seconds}
     words = _catalogue("event").get(f"{what}:{facts.get('why')}") or _catalogue("event").get(what, {})
     return fill(words.get(language, what), facts, language)
 
@@ -99,6 +103,8 @@ class _Facts(string.Formatter):
             return "?"
         if format_spec == "bytes":
             return _size(value)
+        if format_spec == "clock":
+            return _clock(value)
         if format_spec in SPANS:
             return _span(value, SPANS[format_spec])
         if isinstance(value, float):
@@ -115,6 +121,13 @@ def _size(value: Any) -> str:
             return f"{number:.3g} {unit}"
         number /= 1000
     return f"{number:.3g} TB"
+
+
+def _clock(value: Any) -> str:
+    try:
+        return time.strftime("%m-%d %H:%M", time.localtime(value))
+    except (ValueError, OverflowError, OSError, TypeError):
+        return str(value)
 
 
 def _span(value: Any, words: tuple[str, ...]) -> str:
