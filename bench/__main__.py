@@ -1,4 +1,4 @@
-"""Is posagent as quick and as frugal as it promises? `python -m bench [--quick]` as root, beside its peers in one run.
+"""Is posagent as quick and as frugal as it promises? `python -m bench [--quick]` as root, beside its peers.
 
 `--commands` measures the one-shot commands alone, `--daemons` the daemon alone; `--write` puts the daemon's figures into
 docs/footprint.md. Exit code 1 when a promise is broken. Of the commands: twenty healthy checks within 1.3 x the

@@ -41,9 +41,6 @@ def enter(directory: Path) -> None:
 
 def unshare() -> None:
     """Leave the machine's network and mounts, for good."""
-    if hasattr(os, "unshare"):
-        os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS)
-        return
     import ctypes
 
     CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000  # noqa: N806 -- the kernel's names, for Python before 3.12

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.daemons import detection, events, footprint, scale
 
-PARTS = {
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "footprint": footprint.measure,
     "detection": detection.measure,
     "scale": scale.measure,

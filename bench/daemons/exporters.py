@@ -24,7 +24,7 @@ class Exporters(Peer):
 
     def start(self) -> None:
         """Start them; nobody asks them anything yet."""
-        modules = {
+        modules: dict[str, dict[str, Any]] = {
             "port": {"prober": "tcp"},
             "ping": {"prober": "icmp"},
             "http": {"prober": "http"},

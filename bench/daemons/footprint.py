@@ -42,6 +42,8 @@ def measure(directory: Path, warm_up: float, seconds: float) -> dict[str, Any]:
     with Shop(directory) as shop:
         peers = cast(shop)
         threading.Event().wait(warm_up)
+        for peer in peers:
+            peer.must_live()
         before = [cost.counters(peer.roots) for peer in peers]
         threading.Event().wait(seconds)
         costs = {}

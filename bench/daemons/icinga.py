@@ -53,8 +53,8 @@ class Icinga(Peer):
             text += SERVICE.format(name=check.name, command=command, interval=INTERVAL_S)
         config = write(self.home / "icinga2.conf", text)
         places = [f"--define={name}={self.home / place}" for name, place in PLACES.items()]
-        command = ["icinga2", "daemon", "-c", str(config), *places]
-        self.processes.append(self.shop.start(command, {"ICINGA2_USER": "root", "ICINGA2_GROUP": "root"}))
+        line = ["icinga2", "daemon", "-c", str(config), *places]
+        self.processes.append(self.shop.start(line, {"ICINGA2_USER": "root", "ICINGA2_GROUP": "root"}))
 
     def broken(self) -> set[str]:
         """By the notifications it sent."""

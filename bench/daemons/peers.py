@@ -44,9 +44,8 @@ class Peer:
         """End the benchmark when the daemon has died."""
         for process in self.processes:
             if process.poll() is not None:
-                logs = sorted(self.shop.directory.glob("*.log"))
-                told = "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in logs)
-                raise SystemExit(f"{self.name} ended with {process.returncode}\n{told}")
+                log = self.shop.log(process).read_text(errors="replace")
+                raise SystemExit(f"{self.name} ended with {process.returncode}\n{log[-3000:]}")
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> Path:

@@ -50,7 +50,7 @@ class Posagent(Peer):
             "http": f'url = "http://{check.address}:{HTTP_PORT}/"\n',
             "dns": f'name = "{NAME}"\nserver = "{ROUTER}"\nexpect = ["{NAMED}"]\n',
             "ping": f'host = "{check.address}"\ncount = 5\n',
-            "disk": 'path = "/"\nmin_free = "1%"\n',
+            "disk": 'path = "/"\nmin_free = 1\n',
             "memory": "warn = 99\nfail = 100\n",
             "load": "warn = 20000\nfail = 40000\n",
         }[check.kind]

@@ -105,8 +105,8 @@ class Shop(contextlib.AbstractContextManager["Shop"]):
 
     def start(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start a daemon at the till. Its process is the program itself, no wrapper's."""
-        log = self.directory / f"{Path(command[0]).name}-{len(self.processes)}.log"
-        with log.open("wb") as sink:
+        path = self.directory / f"{len(self.processes)}.log"
+        with path.open("wb") as sink:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", TILL, *command],
                 stdin=subprocess.DEVNULL,
@@ -116,6 +116,10 @@ class Shop(contextlib.AbstractContextManager["Shop"]):
             )
         self.processes.append(process)
         return process
+
+    def log(self, process: subprocess.Popen[bytes]) -> Path:
+        """Return the file with what a daemon of `start` said."""
+        return self.directory / f"{self.processes.index(process)}.log"
 
     def stop_listening(self, address: str) -> None:
         """The service at this address dies: the kernel answers with a reset."""
