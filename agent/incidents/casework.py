@@ -26,7 +26,31 @@ class Rules(NamedTuple):
 
 
 def _same_fault(one: Incident | Pending, cause: str, fingerprint: str, probes: Collection[str]) -> bool:
-    return one.cause == cause and (one.fingerprint == fingerprint or any(name in probes for name in one.probes))
+    """Same cause, and a probe in common or the same fingerprint. What nobody can name has only its probes in common."""
+    if one.cause != cause:
+        return False
+    return (one.fingerprint == fingerprint and cause != "unclassified") or any(name in probes for name in one.probes)
+
+
+def _combined(cases: Sequence[Case]) -> list[Case]:
+    """The cases, those of one fault made one."""
+    kept: list[Case] = []
+    for number, case in enumerate(cases):
+        for place, each in enumerate(kept):
+            if _same_fault(_as_pending(each), case.cause, case.fingerprint, case.explains):
+                kept[place] = replace(
+                    each,
+                    explains=_union(each.explains, case.explains),
+                    evidence=_union(each.evidence, case.evidence),
+                    impact=_worse(each.impact, case.impact),
+                )
+                return _combined([*kept, *cases[number + 1 :]])
+        kept.append(case)
+    return kept
+
+
+def _as_pending(case: Case) -> Pending:
+    return Pending(case.cause, case.explains, 0, 0.0, case.fingerprint)
 
 
 def _concerns(one: Incident | Pending, case: Case) -> bool:
@@ -60,7 +84,7 @@ class Casework:
 
     def run(self, cases: Sequence[Case], *, counts: bool) -> None:
         """Everything, in order."""
-        strangers = [case for case in cases if not self._claim(case)]
+        strangers = [case for case in _combined(cases) if not self._claim(case)]
         self._fold()
         for case in strangers:
             if not self._claim(case):
