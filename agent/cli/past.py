@@ -33,7 +33,7 @@ def opened() -> Store:
             next_step = f"the service keeps its state in {SERVICE_STATE}, for its group only: ask for membership"
         raise Complaint(f"posagent: {error}; {next_step}", NOTHING_KEPT) from None
     except StoreError as error:
-        next_step = "run `posagent bundle` and send it to who looks after this PC"
+        next_step = "`posagent run` mends or renews it when it starts"
         if not os.access(path, os.R_OK):
             next_step = "ask for membership of the file's group"
         raise Complaint(f"posagent: {error}; {next_step}", NOTHING_KEPT) from None

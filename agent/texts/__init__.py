@@ -2,8 +2,9 @@
 
 A sentence is looked up by its reason (`ok` and a kind's own name by the kind) and filled from the measurements:
 `{free_bytes:bytes}` prints 1.5 GB, `{age_s:span}` 2 h 5 min, `{until:clock}` 11-22 07:35 as the PC's clock had it,
-`{rtt_ms}` a number with three significant digits, a missing one prints "?", a list is joined as the language does. `{detail}` is the text that `why.toml` has for the fact
-`why`, where there is one: which case of a reason this is. A case may have a sentence of its own, under `reason:why`.
+`{rtt_ms}` a number with three significant digits, a missing one prints "?", a list is joined as the language does.
+`{detail}` is the text that `why.toml` has for the fact `why`, where there is one: which case of a reason this is. A
+case may have a sentence of its own, under `reason:why`.
 """
 
 from __future__ import annotations
@@ -101,12 +102,8 @@ class _Facts(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
             return "?"
-        if format_spec == "bytes":
-            return _size(value)
-        if format_spec == "clock":
-            return _clock(value)
-        if format_spec in SPANS:
-            return _span(value, SPANS[format_spec])
+        if format_spec:
+            return _size(value) if format_spec == "bytes" else _when(value, format_spec)
         if isinstance(value, float):
             return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
         if isinstance(value, (list, tuple)):
@@ -123,7 +120,10 @@ def _size(value: Any) -> str:
     return f"{number:.3g} TB"
 
 
-def _clock(value: Any) -> str:
+def _when(value: Any, format_spec: str) -> str:
+    """A length of time, in the words that the sentence asks for, or a moment."""
+    if format_spec in SPANS:
+        return _span(value, SPANS[format_spec])
     try:
         return time.strftime("%m-%d %H:%M", time.localtime(value))
     except (ValueError, OverflowError, OSError, TypeError):
