@@ -14,8 +14,8 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Hashable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Hashable
+from typing import Final, NamedTuple
 
 from probes.host import netlink
 
@@ -53,26 +53,13 @@ class Event(NamedTuple):
     what: str
 
 
-class Source(Protocol):
+class Source:
     """A socket that becomes readable when the kernel has something to tell."""
 
-    def fileno(self) -> int:
-        """For poll()."""
+    topics: tuple[str, ...]
 
-    def take(self) -> tuple[list[Event], int]:
-        """All that changed since last time, and how many messages were read for it. Never waits. Raises OSError."""
-
-    def close(self) -> None:
-        """Stop listening."""
-
-
-class Devices:
-    """USB devices, serial ports and power supplies coming, going and changing. Raises OSError where it is refused."""
-
-    def __init__(self) -> None:
-        if why := _deaf():
-            raise OSError(errno.EOPNOTSUPP, why)
-        self._socket = _subscribe(UEVENT, FROM_KERNEL | FROM_UDEVD)
+    def __init__(self, protocol: int, groups: int) -> None:
+        self._socket = _subscribe(protocol, groups)
         self._known = _Known()
 
     def fileno(self) -> int:
@@ -80,12 +67,41 @@ class Devices:
         return self._socket.fileno()
 
     def take(self) -> tuple[list[Event], int]:
-        """See Source."""
-        return _take(self._socket, self._known, OF_DEVICES, self._read)
+        """All that changed since last time, and how many messages were read for it. Never waits. Raises OSError."""
+        events: list[Event] = []
+        for count in range(MOST):
+            try:
+                data, (_, groups) = self._socket.recvfrom(LARGEST)
+            except BlockingIOError:
+                return events, count
+            except OSError as error:
+                if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                self._known.forget()
+                events += (Event(topic, OVERRUN) for topic in self.topics)
+                continue
+            if groups:  # not a word to us alone: only the kernel and root speak to everybody
+                events += self._read(data)
+        return events, MOST
 
     def close(self) -> None:
-        """See Source."""
+        """Stop listening."""
         self._socket.close()
+
+    def _read(self, data: bytes) -> list[Event]:
+        """What changed by one datagram."""
+        raise NotImplementedError
+
+
+class Devices(Source):
+    """USB devices, serial ports and power supplies coming, going and changing. Raises OSError where it is refused."""
+
+    topics = OF_DEVICES
+
+    def __init__(self) -> None:
+        if why := _deaf():
+            raise OSError(errno.EOPNOTSUPP, why)
+        super().__init__(UEVENT, FROM_KERNEL | FROM_UDEVD)
 
     def _read(self, data: bytes) -> list[Event]:
         fields = parse_device(data)
@@ -100,28 +116,17 @@ class Devices:
         return [Event(topic, f"{action} {name}")]
 
 
-class Network:
+class Network(Source):
     """Links, addresses and routes coming, going and changing. Raises OSError where it is refused."""
 
+    topics = OF_NETWORK
+
     def __init__(self) -> None:
-        self._socket = _subscribe(netlink.ROUTE, LINKS | ADDRESSES | ROUTES)
-        self._known = _Known()
+        super().__init__(netlink.ROUTE, LINKS | ADDRESSES | ROUTES)
         with contextlib.suppress(OSError):  # it costs a needless wake later
             self._learn(GET_LINK, struct.pack("=BBHiII", 0, 0, 0, 0, 0, 0))
             self._learn(GET_ADDRESS, struct.pack("=BBBBI", 0, 0, 0, 0, 0))
         self._socket.setblocking(False)
-
-    def fileno(self) -> int:
-        """For poll()."""
-        return self._socket.fileno()
-
-    def take(self) -> tuple[list[Event], int]:
-        """See Source."""
-        return _take(self._socket, self._known, OF_NETWORK, self._read)
-
-    def close(self) -> None:
-        """See Source."""
-        self._socket.close()
 
     def _learn(self, question: int, body: bytes) -> None:
         """How things are to begin with: what is told again and is the same is no event."""
@@ -265,26 +270,6 @@ def _subscribe(protocol: int, groups: int) -> socket.socket:
         channel.close()
         raise
     return channel
-
-
-def _take(
-    channel: socket.socket, known: _Known, topics: Sequence[str], read: Callable[[bytes], list[Event]]
-) -> tuple[list[Event], int]:
-    events: list[Event] = []
-    for count in range(MOST):
-        try:
-            data, (_, groups) = channel.recvfrom(LARGEST)
-        except BlockingIOError:
-            return events, count
-        except OSError as error:
-            if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
-                raise
-            known.forget()
-            events += (Event(topic, OVERRUN) for topic in topics)  # whatever this socket could have told
-            continue
-        if groups:  # not a word to us alone: only the kernel and root speak to everybody
-            events += read(data)
-    return events, MOST
 
 
 def _deaf() -> str:

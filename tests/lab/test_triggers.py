@@ -316,6 +316,19 @@ def test_ten_thousand_events_in_a_second_are_survived(room: Room, wakes: Wakes, 
         assert calls == []
 
 
+def test_lost_device_events_wake_all_that_is_local_and_nothing_of_the_network(room: Room, wakes: Wakes) -> None:
+    wakes.settle(quiet=2.5)
+    inject(room.inside, "usb", 30_000, 0)  # as fast as it goes: more than the socket holds
+    time.sleep(0.5)
+    wakes.stats()
+    assert wakes.topics() == {"usb", "tty", "power_supply"}
+    assert wakes.problem is None
+    wakes.settle()
+    began, _ = inject(room.inside, "tty", 1, 0)
+    assert wakes.until("tty") - began < 0.3
+    assert wakes.topics() == {"tty"}
+
+
 @contextmanager
 def machine(*, udevd: bool) -> Iterator[tuple[Machine, Wakes]]:
     name = f"posagent-plugs-{os.getpid()}"
@@ -378,3 +391,8 @@ def test_a_container_without_device_events_says_so_and_still_watches_its_network
             "posagent looks at its usual intervals instead"
         )
         wakes.settle()
+
+
+def test_a_service_with_private_users_hears_all() -> None:
+    with Wakes("unshare", "--user", "--map-root-user") as wakes:  # what systemd's PrivateUsers= does
+        assert wakes.problem is None

@@ -273,6 +273,25 @@ def test_a_port_that_is_taken_leaves_no_socket_open(monkeypatch: pytest.MonkeyPa
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_container_whose_network_is_not_the_real_roots_is_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = os.open("/proc/self/ns/user", os.O_RDONLY)
+    monkeypatch.setattr(events.fcntl, "ioctl", lambda _fd, _what: os.dup(kept))
+    monkeypatch.setattr(events, "_INITIAL_USER_NAMESPACE", os.fstat(kept).st_ino)
+    assert events._deaf() == ""
+    monkeypatch.setattr(events, "_INITIAL_USER_NAMESPACE", 1)
+    with pytest.raises(OSError, match="device events do not reach this container"):
+        Devices()
+    os.close(kept)
+
+
+def test_an_old_kernel_that_cannot_say_is_believed_to_hear(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_fd: int, _what: int) -> int:
+        raise OSError(errno.ENOTTY, "Inappropriate ioctl for device")
+
+    monkeypatch.setattr(events.fcntl, "ioctl", refuse)
+    assert events._deaf() == ""
+
+
 def test_a_family_that_is_refused_raises() -> None:
     with pytest.raises(OSError) as caught:
         events._subscribe(31, 1)  # no netlink protocol has this number
