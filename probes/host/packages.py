@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -84,6 +85,12 @@ def module_file(host: Host, name: str) -> str | None:
         if outcome.exit_code == 0 and outcome.stdout.strip():
             return outcome.stdout.split("\n")[0].strip()
     return None
+
+
+def modules_are_hidden(host: Host) -> bool:
+    """Whether the installed modules are there, but not for this process: so does systemd's ProtectKernelModules."""
+    place = host.path("/lib/modules")
+    return place.exists() and not os.access(place, os.R_OK | os.X_OK)
 
 
 def is_stale(host: Host, name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from probes import compare
 from probes.host import Host, command, manifest, packages, tail
-from probes.model import NotFitted, Told, Unsupported
+from probes.model import Denied, NotFitted, Told, Unsupported
 from probes.redact import scrub
 
 LIMIT = 256 << 10
@@ -62,8 +62,14 @@ def of_package(host: Host, name: str) -> packages.Installed:
 
 
 def of_module(host: Host, name: str) -> str:
-    """A kernel module. Raises NoVersion."""
+    """A kernel module. Raises NoVersion, or Denied."""
     found = packages.module(host, name)
+    if found is None and packages.modules_are_hidden(host):
+        raise Denied(
+            f"{name} is not loaded, and the service's sandbox hides /lib/modules (ProtectKernelModules=yes)",
+            why="modules_hidden",
+            module=name,
+        )
     if found is None:
         raise NoVersion(f"there is no kernel module {name}, or it has no version", why="no_module", module=name)
     return found

@@ -24,7 +24,7 @@ from pytest_httpserver import HTTPServer
 from agent.texts import sentence
 from probes import compare
 from probes.host import Host, command, manifest, packages, restart, versions
-from probes.model import Observation, Status
+from probes.model import Denied, Observation, Status
 from probes.version import KIND, Reading
 from probes.version_settings import VersionSettings
 
@@ -344,6 +344,14 @@ def test_drivers_by_version_or_by_hash(tree: Tree) -> None:
     assert look(probe(module="cdc_acm", expected="A1B2C3D4"), machine).reason == "ok"
     assert look(probe(module="cdc_acm", expected="FFFF"), machine).reason == "version.mismatch"
     assert look(probe(module="usbserial"), machine).reason == "version.unreadable"
+
+
+def test_a_driver_that_the_sandbox_hides_is_not_called_absent(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = tree({"/sys/module/cdc_acm/srcversion": "A1B2C3D4\n", "/lib/modules/6.1.0-25-amd64/modules.dep": ""})
+    monkeypatch.setattr("os.access", lambda *_: False)  # as ProtectKernelModules=yes leaves it to a service
+    assert versions.of_module(machine, "cdc_acm") == "A1B2C3D4"
+    with pytest.raises(Denied, match="sandbox hides /lib/modules"):
+        versions.of_module(machine, "ftdi_sio")
 
 
 # --- restarts ---
