@@ -23,7 +23,7 @@ import msgspec
 
 from probes import registry
 from probes.host import Host
-from probes.model import CannotAnswer, Denied, Measurement, Memory, Observation, OutOfTime, Probe
+from probes.model import CannotAnswer, Denied, Measurement, Memory, Observation, OutOfTime, Probe, Status
 from probes.redact import scrub
 
 AT_ONCE = 128
@@ -34,6 +34,10 @@ PULSE_S = 0.25
 NOTHING: Memory = {}
 TOO_LARGE = 2**63
 """From here on a number is told as text: a reader of JSON would round it or refuse it."""
+WORD, WORDS = 40, 1024
+"""So many words of such a length, found to be without card data, need no second look: most texts are keys and names."""
+_known: set[str] = set()
+_SCALARS = frozenset((bool, int, float, str, type(None)))
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,33 @@ def _clean(observation: Observation) -> Observation:
 
     Raises TypeError or ValueError for what only looks like an observation.
     """
-    seen = msgspec.convert(msgspec.to_builtins(observation), Observation)
-    json.dumps(seen.memory)
-    return msgspec.structs.replace(
-        seen,
+    seen = observation
+    if not _is_plain(seen):
+        seen = msgspec.convert(msgspec.to_builtins(observation), Observation)
+        json.dumps(seen.memory)
+    return Observation(
+        status=seen.status,
+        reason=seen.reason,
         measurements={_text(key): _clean_value(value) for key, value in seen.measurements.items()},
-        evidence=tuple(_text(line) for line in seen.evidence),
+        evidence=tuple([_text(line) for line in seen.evidence]),
+        memory=seen.memory,
         detail=_text(seen.detail),
+    )
+
+
+def _is_plain(seen: Observation) -> bool:
+    """Exactly an observation, of exactly the types that JSON has, so that it need not be taken apart to make sure."""
+    return (
+        type(seen) is Observation
+        and type(seen.status) is Status
+        and type(seen.reason) is str
+        and type(seen.detail) is str
+        and type(seen.evidence) is tuple
+        and type(seen.measurements) is dict
+        and type(seen.memory) is dict
+        and not seen.memory
+        and all(type(line) is str for line in seen.evidence)
+        and all(type(key) is str and type(value) in _SCALARS for key, value in seen.measurements.items())
     )
 
 
@@ -136,7 +160,12 @@ def _clean_value(value: Measurement) -> Measurement:
 
 def _text(text: str) -> str:
     """Without card data, and with the bytes of a strange file name that are no letters replaced: JSON takes none."""
-    return scrub(text.encode("utf-8", "replace").decode())
+    if not text or text in _known:
+        return text
+    clean = scrub(text if text.isascii() else text.encode("utf-8", "replace").decode())
+    if clean == text and len(text) <= WORD and len(_known) < WORDS:
+        _known.add(text)
+    return clean
 
 
 class Began(NamedTuple):

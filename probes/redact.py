@@ -76,6 +76,11 @@ _CALLED = re.compile(
 _HINTS = re.compile(
     "pan|card|acct|account|cv|csc|code|pin|track|exp|valid|pass|pwd|secret|key|token|auth|卡号|安全码|密码|磁道|有效期"
 )
+# What a short ASCII text must have, in small letters, before a pattern above can change it: the sign, tag or word that
+# the pattern is about, or a chain of 12 digits, or the 26 digits that 13 bytes in ASCII are written with.
+_SIGNS = re.compile(r"[\"*^%=]|5f2|\b(?:de|f|bit|data)|" + _HINTS.pattern)
+_NEEDS_DIGITS, _NEEDS_ASCII = 12, 26
+_LONG = re.compile(rf"\d(?:[ \-._+/]{{0,2}}\d){{{_NEEDS_DIGITS - 1}}}")
 _BEHIND = re.compile(
     rf"(?:(?<=\*\d{{4}})|(?<=\*[ \-.]\d{{4}}))(?P<gap>[ ,;|:/]{{1,3}})"
     rf"(?P<expiry>{_EXPIRY}(?:[ ,;|:/]{{1,3}}\d{{3,4}}(?!\d))?|\d{{3}}(?![\d.,:]))"
@@ -113,6 +118,18 @@ def scrub(text: str, *, cut: bool = False) -> str:
     """The text without card data. `cut` says that it was cut off at its end: an unfinished number there is dropped."""
     if cut:
         text = text.rstrip("0123456789 -._+/=^;%")
+    return text if _is_harmless(text) else _scrubbed(text)
+
+
+def _is_harmless(text: str) -> bool:
+    """No pattern can change it, which most texts tell at a glance. False where that takes a closer look."""
+    if not text.isascii() or _SIGNS.search(text.lower()):
+        return False
+    digits = len(text) - len(text.encode().translate(None, b"0123456789"))
+    return digits < _NEEDS_DIGITS or (digits < _NEEDS_ASCII and not _LONG.search(text))
+
+
+def _scrubbed(text: str) -> str:
     text = _ENDLESS.sub(DIGITS_DROPPED, text)
     if _TRACK.search(text):
         text = "\n".join(TRACK_DROPPED if _TRACK.search(line) else line for line in text.split("\n"))

@@ -47,7 +47,8 @@ def family_of(address: str) -> str:
 def close(connection: socket.socket) -> None:
     """FIN, not RST: closing with an unread greeting in the buffer would reset the server's end."""
     with contextlib.suppress(OSError):
-        connection.setblocking(False)
+        if connection.gettimeout() != 0:
+            connection.setblocking(False)
         socket.socket.shutdown(connection, socket.SHUT_WR)
         while socket.socket.recv(connection, 65536):
             pass

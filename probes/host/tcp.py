@@ -157,7 +157,7 @@ class _Race:
         self.connected: set[str] = set()
         self.attempts: list[Attempt] = []
         self.first: socket.socket | None = None
-        self.selector = selectors.DefaultSelector()
+        self.selector = selectors.PollSelector()  # for a few sockets once: nothing to set up in the kernel
 
     def __enter__(self) -> _Race:
         return self
