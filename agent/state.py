@@ -52,7 +52,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     flips: tuple[float, ...] = ()
     """When the confirmed status last changed between good and bad: what flapping is told by."""
     bad_at: tuple[float, ...] = ()
-    """While no trouble is confirmed: when each `x` of `recent` was seen."""
+    """While no trouble is confirmed: when each `x` of `recent` since the last confirmation was seen."""
     calm: int = 0
     """While `fail` is confirmed: how many looks in a row were better than that …"""
     calm_since: float = 0.0
@@ -165,12 +165,12 @@ def _confirmed_since(track: Track, seen: Status, policy: Policy, *, first: bool)
 def _confirm(track: Track, seen: Status, since: float, at: float) -> Track:
     """The track of which `seen` is the confirmed status from now on.
 
-    Trouble that is over leaves no mark in the window: else the next lost packet would bring it all back.
+    `bad_at` starts anew: else the next lost packet would bring back the trouble that is over.
     """
     flipped = (is_bad(track.status) and is_good(seen)) or (is_good(track.status) and is_bad(seen))
     return Track(
         status=seen,
         since=since,
-        recent=track.recent if is_bad(seen) else MARKS[seen] * min(track.streak, len(track.recent)),
+        recent=track.recent,
         flips=(*track.flips, at)[-FLIPS_KEPT:] if flipped else track.flips,
     )

@@ -34,9 +34,12 @@ def update(  # noqa: PLR0913 - one call, one moment: all that it hangs on is nam
     `round_taken`: the cases come from an examination that was not yet counted. `certain`: causes for which one
     examination is enough. `watched`: the probes of the configuration; others hold nothing open.
     """
+    if not (cases or book.open or book.pending or book.recent):
+        return book, []
+    concerned = {name for each in book.open for name in each.probes}.union(*(case.explains for case in cases))
     unseen = Track()
-    rules = Rules(rounds, certain, reopen_within, hold)
-    step = Casework(book, {name: tracks.get(name) or unseen for name in watched}, now, rules, new_id)
+    known = {name: tracks.get(name) or unseen for name in concerned if name in watched}
+    step = Casework(book, known, now, Rules(rounds, certain, reopen_within, hold), new_id)
     step.run(cases, counts=round_taken)
     return step.book(), step.changes()
 

@@ -294,6 +294,15 @@ def test_a_child_that_had_its_own_incident_is_joined_when_the_open_parent_comes_
     assert till.examine(case("lan.router_down", "gw", "batch", mark="r")) == ["#1 changed", "#2 joined to #1"]
 
 
+def test_a_probe_that_cannot_look_any_more_does_not_keep_a_wrong_diagnosis_from_being_joined() -> None:
+    till = Till(*ROUTER)
+    till.bad("auth", "batch")
+    till.confirm(case("acquirer.unreachable", "auth", "batch"))
+    till.blind("batch")
+    till.bad("gw")
+    assert till.confirm(case("lan.router_down", "gw", "auth")) == ["#2 opened", "#1 joined to #2"]
+
+
 def test_two_names_for_one_fault_do_not_take_turns() -> None:
     till = Till("auth")
     till.bad("auth")
