@@ -1,6 +1,6 @@
-"""Why was the store dark? A power cut, an orderly shutdown, a stopped or a crashed agent, a suspend or a clock that jumped.
+"""Why was the store dark? Power cut, shutdown, agent stopped or crashed; while it runs: suspend, a clock that jumped.
 
-The agent leaves marks while it lives (`alive`) and when it stops in good order (`clean_stop`). After the next start they
+The agent leaves marks while it lives (`alive`) and when it stops in good order (`clean_stop`). At the next start they
 tell, together with the kernel's boot id, what came between. All but the readings at the end of this file is pure.
 """
 

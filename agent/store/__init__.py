@@ -85,8 +85,8 @@ class Store:
         """
         self._lost = True
         self._db.close()
-        distrust, self._distrusted = self._distrusted, True
-        self._open(distrust=distrust)
+        self._open(distrust=self._distrusted)
+        self._distrusted = True
 
     def close(self) -> None:
         """Done with it."""

@@ -68,7 +68,7 @@ def shrink(db: sqlite3.Connection) -> int:
 def give_back(db: sqlite3.Connection, most: int) -> None:
     """Make the file itself smaller where it is larger than its limit; else its free room is used again."""
     if _bytes(db) > most:
-        db.execute("PRAGMA incremental_vacuum").fetchall()
+        db.executescript("PRAGMA incremental_vacuum")  # `execute` would take its first step only
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
