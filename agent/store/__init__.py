@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,18 +58,34 @@ class Store:
         self.problems: list[str] = []
         self._read_only = read_only
         self._distrusted = False
+        self._lost = False
+        self._refused: StoreError | None = None
         self._open()
 
     def _open(self, *, distrust: bool = False) -> None:
+        self._refused = None
+        if self._read_only:
+            self._db = self._attempt(lambda: file.readable(self.path))
+        else:
+            try:
+                self._db = self._attempt(lambda: self._make(distrust))
+            except StoreError as error:
+                if not self.path.exists():
+                    raise
+                # On a disk that takes nothing the past can still be known; every save tries again to open it.
+                self._db = self._attempt(lambda: file.readable(self.path))
+                self._refused = error
+        self._identity = _identity(self.path)
+        self._seen = self._attempt(lambda: file.number(self._db, "data_version"))
+        self._lost = False
+
+    def _make(self, distrust: bool) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return file.writable(self.path, self.problems, distrust=distrust)
+
+    def _attempt(self, way: Callable[[], T]) -> T:
         try:
-            if self._read_only:
-                self._db = file.readable(self.path)
-            else:
-                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._db = file.writable(self.path, self.problems, distrust=distrust)
-            self._identity = _identity(self.path)
-            self._seen = file.number(self._db, "data_version")
-            self._lost = False
+            return way()
         except FileNotFoundError as error:
             raise StoreMissing(f"cannot open {self.path}: there is no such file") from error
         except OSError as error:
@@ -244,6 +260,11 @@ class Store:
     def _writing(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """One transaction, that is there as a whole or not at all."""
         with self._errors("write"):
+            if self._refused:
+                self._db.close()
+                self._open()
+            if self._refused:
+                raise self._refused
             if self._lost or _identity(self.path) != self._identity:
                 raise StoreCorrupt(f"cannot write {self.path}: the file was removed or replaced")
             try:
@@ -268,7 +289,10 @@ class Store:
 
     def _trouble(self, verb: str, error: sqlite3.Error) -> StoreError:
         kind = StoreCorrupt if file.is_damage(error) else StoreError
-        return kind(f"cannot {verb} {self.path}: {error}")
+        trouble = kind(f"cannot {verb} {self.path}: {error}")
+        if file.code(error) == sqlite3.SQLITE_READONLY and not self._read_only:
+            self._refused = trouble  # the disk was read-only when this was opened: it stays so until it is opened anew
+        return trouble
 
 
 def _after(since: float | None) -> float:

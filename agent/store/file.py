@@ -7,6 +7,7 @@ twentieth of what the default journal writes to a till's flash.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -52,6 +53,7 @@ def writable(path: Path, problems: list[str], *, distrust: bool = False) -> sqli
     `distrust`: it misbehaved before although it looks whole, so it goes aside in any case.
     """
     if not distrust and _size(path):
+        _expect(path, os.W_OK)
         try:
             return _connect(path)
         except sqlite3.DatabaseError as error:
@@ -83,8 +85,7 @@ def _mended(path: Path, problems: list[str], distrust: bool) -> sqlite3.Connecti
 
 def readable(path: Path) -> sqlite3.Connection:
     """Open for reading, beside a running daemon, without one, on a read-only disk, or for a user who may only read."""
-    with path.open("rb"):  # whatever forbids it is said in the system's words
-        pass
+    _expect(path, os.R_OK)
     try:
         return _reader(f"file:{quote(str(path))}?mode=ro")
     except sqlite3.OperationalError as error:
@@ -217,6 +218,16 @@ def _version(db: sqlite3.Connection) -> int:
 def number(db: sqlite3.Connection, pragma: str) -> int:
     """What one of SQLite's settings or counts says."""
     return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _expect(path: Path, right: int) -> None:
+    """Say in the system's words what forbids it. (To try by opening is no way: closing would drop SQLite's locks.)"""
+    if os.access(path, right):
+        return
+    path.stat()
+    frozen = right == os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
+    number = errno.EROFS if frozen else errno.EACCES
+    raise OSError(number, os.strerror(number))
 
 
 def _text(raw: bytes) -> str:
