@@ -19,7 +19,7 @@ from agent.bell import Bell
 from agent.runner import Began, Look
 from probes.model import CannotAnswer, Memory, OutOfTime, Probe
 
-BRISK = 2
+BRISK = 1
 """Workers that take looks as they come. More would only wait for one another: Python runs one at a time."""
 STALL_S = 0.02
 """A worker that is at one look for longer than this waits for something; somebody else takes the next look."""
