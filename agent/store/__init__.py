@@ -75,7 +75,7 @@ class Store:
                 # On a disk that takes nothing the past can still be known; every save tries again to open it.
                 self._db = self._attempt(lambda: file.readable(self.path))
                 self._refused = error
-        self._identity = _identity(self.path)
+        self._identity = file.identity(self.path)
         self._seen = self._attempt(lambda: file.number(self._db, "data_version"))
         self._lost = False
 
@@ -265,7 +265,7 @@ class Store:
                 self._open()
             if self._refused:
                 raise self._refused
-            if self._lost or _identity(self.path) != self._identity:
+            if self._lost or file.identity(self.path) != self._identity:
                 raise StoreCorrupt(f"cannot write {self.path}: the file was removed or replaced")
             try:
                 if durable:
@@ -297,12 +297,3 @@ class Store:
 
 def _after(since: float | None) -> float:
     return float("-inf") if since is None else since
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file has this name now; None where that cannot be seen, as where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

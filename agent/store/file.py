@@ -10,13 +10,10 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from agent.store.schema import CACHE_KB, HIGHEST, MIGRATIONS, PAGE, TABLES, WAL_BYTES
 
@@ -87,17 +84,20 @@ def readable(path: Path) -> sqlite3.Connection:
     """Open for reading, beside a running daemon, without one, on a read-only disk, or for a user who may only read."""
     _expect(path, os.R_OK)
     try:
-        return _reader(f"file:{quote(str(path))}?mode=ro")
+        return _reader(f"{path.absolute().as_uri()}?mode=ro")
     except sqlite3.OperationalError as error:
         if code(error) not in CANNOT:
             raise
     if not _size(path.with_name(f"{path.name}-wal")):
-        return _reader(f"file:{quote(str(path))}?immutable=1")
+        return _reader(f"{path.absolute().as_uri()}?immutable=1")
     return _copy(path)
 
 
 def _copy(path: Path) -> sqlite3.Connection:
     """A file with a journal that this user cannot put to use, read into memory."""
+    import shutil
+    import tempfile
+
     memory = sqlite3.connect(":memory:", isolation_level=None)
     with tempfile.TemporaryDirectory(prefix="posagent-") as place:
         copied = Path(place) / "state"
@@ -232,6 +232,15 @@ def _expect(path: Path, right: int) -> None:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")  # a garbled letter shall not hide the rows beside it
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now; None where that cannot be seen, as where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _size(path: Path) -> int | None:

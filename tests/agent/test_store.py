@@ -588,6 +588,46 @@ def test_a_garbled_record_hides_itself_and_no_other(path: Path) -> None:
         ]
 
 
+FAILING = """
+import resource, sys
+from pathlib import Path
+from agent.store import Batch, Store, StoreCorrupt, StoreError
+path = Path(sys.argv[1])
+state = Store(path)
+state.save(Batch(marks={"n": "0"}))
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+size = path.with_name(path.name + "-wal").stat().st_size
+failed = 0
+for turn in range(1, 30):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100 * turn % 2000, most))
+    wanted = Batch(marks={"n": str(turn)}, memories={f"p{each}": {"n": turn} for each in range(50)})
+    try:
+        state.save(wanted, durable=turn % 2 == 0)
+    except StoreCorrupt:
+        raise SystemExit("takes a failing disk for a damaged file")
+    except StoreError:
+        failed += 1
+        assert state.mark("n") == str(turn - 1), state.mark("n")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    state.save(wanted, durable=turn % 2 == 0)
+    assert state.mark("n") == str(turn)
+    size = 0 if turn % 3 else size
+print(failed)
+"""
+
+
+def test_a_disk_that_stops_taking_bytes_while_running_is_no_damage_and_is_caught_up_with(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, str(path)], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.stderr == ""
+    assert int(done.stdout) >= 20
+    with opened(path) as state:
+        assert state.mark("n") == "29"
+        assert {noted["n"] for noted in state.memories().values()} == {29}
+        assert state.problems == []
+
+
 # Kills
 
 
@@ -620,7 +660,7 @@ while True:
 
 def test_sigkill_at_any_moment_leaves_whole_batches_and_loses_none(path: Path) -> None:
     reached = 0
-    for turn in range(25):
+    for turn in range(40):
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(path), str(reached)], stdout=subprocess.PIPE, text=True
         )
@@ -678,6 +718,13 @@ def test_a_reader_beside_a_running_daemon_sees_what_was_saved(path: Path) -> Non
             assert reader.mark("m") == "1"
             with pytest.raises(StoreError, match="cannot write"):
                 reader.save(Batch(marks={"m": "2"}))
+
+
+@pytest.mark.parametrize("name", ["with space", "50%25?mode=rw#x", "状态"])
+def test_a_reader_finds_a_file_of_any_name(tmp_path: Path, name: str) -> None:
+    Store(tmp_path / name).close()
+    with opened(tmp_path / name, read_only=True) as reader:
+        assert reader.tracks() == {}
 
 
 def test_a_reader_makes_no_file_and_mends_none(path: Path) -> None:
