@@ -99,13 +99,17 @@ def _copy(path: Path) -> sqlite3.Connection:
     import tempfile
 
     memory = sqlite3.connect(":memory:", isolation_level=None)
-    with tempfile.TemporaryDirectory(prefix="posagent-") as place:
-        copied = Path(place) / "state"
-        for tail in ("", "-wal"):
-            shutil.copyfile(f"{path}{tail}", f"{copied}{tail}")
-        with contextlib.closing(sqlite3.connect(copied)) as db:
-            db.backup(memory)
-    _check_reader(memory)
+    try:
+        with tempfile.TemporaryDirectory(prefix="posagent-") as place:
+            copied = Path(place) / "state"
+            for tail in ("", "-wal"):
+                shutil.copyfile(f"{path}{tail}", f"{copied}{tail}")
+            with contextlib.closing(sqlite3.connect(copied)) as db:
+                db.backup(memory)
+        _check_reader(memory)
+    except BaseException:
+        memory.close()
+        raise
     return memory
 
 
