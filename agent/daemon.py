@@ -1,8 +1,6 @@
-"""Is somebody always watching this till? The daemon: one loop that owns what is known, and threads that bring it news.
+"""Is somebody always watching this till? The daemon: one loop that owns what is known.
 
-beats ─► pool ─► looks ─┐
-triggers (the kernel) ──┼─► loop ─► knowledge ─► report, state file, log
-examiner ───────────────┘
+lookout ─► looks, findings, kernel events ─► loop ─► knowledge ─► report, state file, log
 """
 
 from __future__ import annotations
@@ -15,25 +13,24 @@ import queue
 import secrets
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import __version__, absence, homes, rendering, state, systemd
-from agent.availability import Tally, accrue, rows
+from agent.advice import site_of
+from agent.config import opening_hours
 from agent.diagnosis import Diagnosis, explain
 from agent.examination import Findings
-from agent.examiner import Examiner
 from agent.journal import Journal, Priority
 from agent.keeper import Keeper, all_of
 from agent.knowledge import CERTAIN, Knowledge, Rules
+from agent.ledger import Ledger
+from agent.lookout import Call, Lookout, News, Wake
 from agent.places import places
-from agent.pool import Pool
 from agent.reporter import Facts, Reporter
-from agent.runner import NOTHING, Look
-from agent.scheduler import Beats
+from agent.runner import Look
 from agent.store import Batch, Event
-from agent.triggers import Triggers, concerned
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -45,11 +42,13 @@ TURN_S = 5.0
 """The loop comes round at least this often: the watchdog counts on it."""
 AT_A_TIME = 256
 """News taken in before the loop looks at what is due."""
-HASTE_S, HASTES = 0.25, 8
-"""After a kernel event a probe is looked at anew this often until what it sees is confirmed, at most so many times."""
 FIRST_LOOKS_S = 8.0
 """How long the first report waits for a first look at everything."""
-FLUSH_S, TALLY_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
+GRACE_S = 1.0
+"""What the looks under way get when the daemon stops."""
+WELL_S = 0.5
+"""How often it is asked whether an incident of which all is well again was quiet for long enough."""
+FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
 """How often what may be lost is saved, availability counted, the past trimmed, other processes listened to."""
 
 
@@ -59,22 +58,6 @@ class Plan(NamedTuple):
     config: Config
     probes: Sequence[Probe]
     language: Language
-
-
-class Wake(NamedTuple):
-    """The kernel noticed something."""
-
-    topics: frozenset[str]
-    evidence: str
-
-
-class Call(NamedTuple):
-    """Somebody wants something: `stop` or `reload`."""
-
-    what: str
-
-
-News = Look | Findings | Exception | Wake | Call
 
 
 class AlreadyRunning(Exception):
@@ -95,17 +78,16 @@ def run(load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.
 
 
 @contextlib.contextmanager
-def _lock(env: Mapping[str, str]):  # type: ignore[no-untyped-def]
+def _lock(env: Mapping[str, str]) -> Iterator[None]:
     """Held for as long as the daemon lives; the file says which process it is. No directory, no lock."""
-    place = homes.state(env)
-    handle = -1
-    if place is not None:
+    place, handle = homes.state(env) or "", -1
+    if place:
         with contextlib.suppress(OSError):
             Path(place).mkdir(parents=True, exist_ok=True, mode=0o750)
             handle = os.open(f"{place}/daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         if handle >= 0:
-            _claim(handle, place or "")
+            _claim(handle, place)
         yield
     finally:
         if handle >= 0:
@@ -127,32 +109,27 @@ def _claim(handle: int, place: str) -> None:
 
 
 class Daemon:
-    """The loop and all it owns. Everything in it happens in the thread that calls `watch`, but for `self.news.put`."""
+    """The loop and all it owns. Everything in it happens in the thread that calls `watch`."""
 
     def __init__(
         self, plan: Plan, load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.environ
     ) -> None:
         self.plan, self.load, self.journal, self.env = plan, load, journal, env
-        self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
         self.started_at = time.time()
         self.problems: dict[str, str] = {}
         self.stopping = False
-        self.clocks = absence.Clockwork()
-        self.keeper = Keeper(self._report_path(), env)
-        self.pool = Pool(self.news.put)
-        self.beats = Beats(self._due)
-        self.triggers = Triggers(lambda topics, evidence: self.news.put(Wake(topics, evidence)))
-        self.watchdog = systemd.Watchdog()
+        schedule = plan.config.schedule
         self.known = Knowledge({p.name: p for p in plan.probes}, self._describe, _incident_id, self._rules())
-        self.examiner = Examiner(self.news.put, plan.language, float(plan.config.schedule.retry_interval))
+        self.lookout = Lookout(self.known, plan.language, float(schedule.retry_interval))
+        self.keeper = Keeper(self._report_path(), env)
         self.reporter = Reporter(self.keeper, self._about(), float(plan.config.report.heartbeat))
-        self.hasty: dict[str, int] = {}
-        self.tally = Tally()
+        self.ledger = Ledger(opening_hours(plan.config))
+        self.clocks = absence.Clockwork()
+        self.watchdog = systemd.Watchdog()
         self._facts = Facts((), {}, {}, None)
-        self._next = dict.fromkeys(("haste", "flush", "tally", "trim", "others"), float("inf"))
-        self._tallied_at = self._reported_until = 0.0
-        self._hours = _hours(plan.config)
-        self._warm = False
+        self._at = dict.fromkeys(("flush", "count", "trim", "others", "report"), 0.0)
+        self._well_at = 0.0
+        self._warm, self._warm_at = False, 0.0
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -162,7 +139,7 @@ class Daemon:
             signal.signal(number, functools.partial(self._call, what))
 
     def _call(self, what: str, _number: int, _frame: object) -> None:
-        self.news.put(Call(what))
+        self.lookout.news.put(Call(what))
 
     def watch(self) -> None:
         """From the first look to the clean stop."""
@@ -179,16 +156,11 @@ class Daemon:
         self._restore()
         self._tell_of_absence()
         now = time.monotonic()
-        for what, after in (("flush", FLUSH_S), ("tally", TALLY_S), ("trim", TALLY_S), ("others", OTHERS_S)):
-            self._next[what] = now + after
-        self._tallied_at, self._warm_at = now, now + FIRST_LOOKS_S
+        self._at.update(flush=now + FLUSH_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
+        self._warm_at = now + FIRST_LOOKS_S
         self._read_notes()
         self.watchdog.start()
-        self.triggers.start()
-        if self.triggers.problem:
-            self.problems["triggers"] = self.triggers.problem
-        self.beats.start()
-        self.beats.arrange(self.plan.probes, now_first=True)
+        self.lookout.start(self.plan.probes)
         self.journal.say(Priority.NOTICE, "agent.started", version=__version__, probes=len(self.plan.probes))
         systemd.ready(f"watching {len(self.plan.probes)} probes")
 
@@ -200,9 +172,7 @@ class Daemon:
         known.suspects = {name for name, track in known.tracks.items() if state.suspect(track)}
         known.memories = dict(self.keeper.memories())
         known.book = self.keeper.book(time.time() - known.rules.reopen_within)
-        yesterday = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 2 * 86400))
-        for day, probe, *seconds in self.keeper.availability(yesterday):
-            self.tally.seconds[day, probe] = list(seconds)
+        self.ledger.restore(self.keeper.availability(self.ledger.yesterday))
         self.reporter.restore_verdict(self.keeper.mark("verdict"))
         self.reporter.events = list(self.keeper.events(5))
 
@@ -218,11 +188,9 @@ class Daemon:
 
     def _lie_down(self) -> None:
         systemd.stopping()
-        self.beats.stop()
-        self.triggers.stop()
-        self.pool.stop(1.0)
-        self._count_availability()
-        self._keep_availability()
+        self.lookout.stop(GRACE_S)
+        self._count()
+        self.known.unsaved.availability.extend(self.ledger.totals())
         stopped = time.time()
         going_down = absence.is_shutting_down()
         self._record(Event(at=stopped, what="agent.stopped", facts={"shutting_down": going_down}))
@@ -238,18 +206,18 @@ class Daemon:
 
     def _take_in(self) -> None:
         with contextlib.suppress(queue.Empty):
-            news = self.news.get(timeout=self._patience())
+            news = self.lookout.news.get(timeout=self._patience())
             for _ in range(AT_A_TIME):
                 self._take(news)
-                news = self.news.get_nowait()
+                news = self.lookout.news.get_nowait()
 
     def _take(self, news: News) -> None:
         if isinstance(news, Look):
             self._look(news)
         elif isinstance(news, Findings):
-            self.examiner.done()
+            self.lookout.examiner.done()
             self.problems.pop("examination", None)
-            self._changes(self.known.examined(news, time.time()))
+            self._tell(self.known.examined(news, time.time()))
         elif isinstance(news, Wake):
             self._wake(news)
         elif isinstance(news, Call):
@@ -257,7 +225,7 @@ class Daemon:
             if news.what == "reload":
                 self._reload()
         else:
-            self.examiner.done()
+            self.lookout.examiner.done()
             self.problems["examination"] = f"an examination failed: {type(news).__name__}: {news}; please report this"
             self.journal.say(Priority.ERROR, "examination.failed", error=news)
 
@@ -266,28 +234,27 @@ class Daemon:
         self.watchdog.beat()
         for event in self.clocks.compare(*absence.read_clocks()):
             self._record(event)
-        self._hasten(now)
-        self._examine(now)
+        self.lookout.hasten(now)
+        self.lookout.examine(now, ready=self._is_warm(now))
+        if now >= self._well_at and self.known.may_be_over and self._is_warm(now):
+            self._well_at = now + WELL_S
+            self._tell(self.known.all_well(time.time()))
         self._keep_house(now)
         self._report(now)
-        if self.known.unsaved.incidents or self.known.unsaved.transitions or self.known.unsaved.events:
-            self._save(durable=bool(self.known.unsaved.incidents))
+        unsaved = self.known.unsaved
+        if unsaved.incidents or unsaved.transitions or unsaved.events:
+            self._save(durable=bool(unsaved.incidents))
 
     def _patience(self) -> float:
         now = time.monotonic()
-        waits = [TURN_S, *(at - now for at in self._next.values()), self._reported_until - now]
-        examining = self.examiner.wait(now)
-        if examining is not None:
-            waits.append(examining)
-        return max(0.0, min(waits))
+        return max(0.0, min(TURN_S, self.lookout.wait(now), *(at - now for at in self._at.values())))
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    def _is_warm(self, now: float) -> bool:
+        """Whether everything was looked at once, or had its time to be."""
+        self._warm = self._warm or now >= self._warm_at or len(self.known.looks) >= len(self.known.probes)
+        return self._warm
 
-    def _due(self, name: str) -> None:
-        """A probe's turn has come. Called from the scheduler's thread."""
-        probe = self.known.probes.get(name)
-        if probe is not None:
-            self.pool.ask(probe, self.known.memories.get(name, NOTHING))
+    # --- news ---------------------------------------------------------------------------------------------------------
 
     def _look(self, found: Look) -> None:
         transition = self.known.take(found)
@@ -300,60 +267,21 @@ class Daemon:
                 new=transition.new,
                 reason=transition.reason,
             )
-        if found.probe.name in self.hasty and found.probe.name not in self.known.suspects:
-            del self.hasty[found.probe.name]
+        if self.lookout.seen(found):
             self._conclude_at_once()
 
     def _wake(self, wake: Wake) -> None:
-        """Look at once at what the kernel speaks of, then at what may feel it."""
         self.journal.say(Priority.INFO, "kernel.event", topics=sorted(wake.topics), evidence=wake.evidence)
-        now = time.monotonic()
-        for probe in concerned(wake.topics, self.known.probes.values()):
-            if probe.kind in ("interface", "usb", "serial", "power"):
-                self.hasty[probe.name] = HASTES
-                self.pool.ask(probe, self.known.memories.get(probe.name, NOTHING))
-                self._next["haste"] = min(self._next["haste"], now + HASTE_S)
-            else:
-                self.beats.soon(probe.name, 2 * HASTE_S)
-        self.examiner.hurry(now)
-
-    def _hasten(self, now: float) -> None:
-        if now < self._next["haste"]:
-            return
-        for name in list(self.hasty):
-            probe = self.known.probes.get(name)
-            self.hasty[name] -= 1
-            if probe is None or self.hasty[name] <= 0:
-                del self.hasty[name]
-            else:
-                self.pool.ask(probe, self.known.memories.get(name, NOTHING))
-        self._next["haste"] = now + HASTE_S if self.hasty else float("inf")
+        self.lookout.wake(wake.topics, time.monotonic())
 
     def _conclude_at_once(self) -> None:
         """What the kernel itself says is certain before any examination."""
         looks = self.known.all_looks()
         found = explain(looks, places(looks))
         if any(each.cause in CERTAIN for each in found.diagnoses):
-            self._changes(self.known.explained_at_once(found, time.time()))
+            self._tell(self.known.explained_at_once(found, time.time()))
 
-    def _examine(self, now: float) -> None:
-        known = self.known
-        if not known.doubtful:
-            self.examiner.settle()
-            if known.book.open and not known.troubled and self._warm:
-                self._changes(known.all_well(time.time()))
-            return
-        self.examiner.wish(now)
-        if self.examiner.wait(now) == 0.0 and self._warm_enough(now):
-            probes = known.to_examine()
-            self.examiner.begin(probes, dict(known.memories), known.beside(probes), now)
-
-    def _warm_enough(self, now: float) -> bool:
-        """Whether everything was looked at once, or had its time to be."""
-        self._warm = self._warm or now >= self._warm_at or len(self.known.looks) >= len(self.known.probes)
-        return self._warm
-
-    def _changes(self, changes: Sequence[Change]) -> None:
+    def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
             incident = change.incident
             self.journal.say(
@@ -370,30 +298,20 @@ class Daemon:
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def _report(self, now: float) -> None:
-        if not self._warm_enough(now):
-            self._reported_until = min(self._warm_at, now + HASTE_S)
+        if not self._is_warm(now):
+            self._at["report"] = min(self._warm_at, now + 0.1)
             return
         face = self._face()
         wait = self.reporter.wait(now, face)
         if wait <= 0.0:
             self._write_report(now, face)
             wait = self.reporter.wait(now, face)
-        self._reported_until = now + wait
+        self._at["report"] = now + wait
 
     def _face(self) -> object:
         """Whatever changes this is worth a new report."""
-        known = self.known
-        diagnoses = [(d.cause, d.confidence, d.explains) for d in known.confirmed().diagnoses]
-        unusual = {
-            name: (found.observation.status, found.observation.reason, name in known.suspects)
-            for name, found in known.looks.items()
-            if found.observation.reason != "ok" or name in known.suspects
-        }
         return (
-            unusual,
-            len(known.looks),
-            diagnoses,
-            known.book.open,
+            self.known.version,
             self._all_problems(),
             len(self.reporter.events),
             sorted(self._facts.notes),
@@ -401,7 +319,7 @@ class Daemon:
         )
 
     def _write_report(self, now: float, face: object) -> None:
-        facts = Facts(self._all_problems(), self.beats.next_at(), self._facts.notes, self._facts.silenced_until)
+        facts = Facts(self._all_problems(), self.lookout.beats.next_at(), self._facts.notes, self._facts.silenced_until)
         self._mark_life()
         found = self.reporter.write(self.known, facts, now, face)
         self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
@@ -409,11 +327,7 @@ class Daemon:
         self._save()
 
     def _all_problems(self) -> list[str]:
-        parked = [
-            f"probe {name} hangs and is parked since {absence.clock_time(since)}"
-            for name, since in sorted(self.pool.parked().items())
-        ]
-        return [*self.problems.values(), *self.keeper.problems.values(), *parked]
+        return [*self.problems.values(), *self.keeper.problems.values(), *self.lookout.problems()]
 
     def _describe(self, found: Diagnosis) -> tuple[str, str]:
         about = rendering.Circumstances(seq=0, mode="run", now=0.0, **self.reporter.about)
@@ -422,8 +336,6 @@ class Daemon:
         return said.title, rendering.fingerprint(found, contact, about.store)
 
     def _about(self) -> dict[str, object]:
-        from agent.advice import site_of
-
         config = self.plan.config
         machine = rendering.circumstances_of_this_machine()
         return {
@@ -442,35 +354,24 @@ class Daemon:
     # --- keeping ------------------------------------------------------------------------------------------------------
 
     def _keep_house(self, now: float) -> None:
-        if now >= self._next["tally"]:
-            self._next["tally"] = now + TALLY_S
-            self._count_availability()
-        if now >= self._next["others"]:
-            self._next["others"] = now + OTHERS_S
+        if now >= self._at["count"]:
+            self._at["count"] = now + COUNT_S
+            self._count()
+        if now >= self._at["others"]:
+            self._at["others"] = now + OTHERS_S
             if self.keeper.changed_by_others() or self._facts.silenced_until:
                 self._read_notes()
-        if now >= self._next["flush"]:
-            self._next["flush"] = now + FLUSH_S
-            self._keep_availability()
+        if now >= self._at["flush"]:
+            self._at["flush"] = now + FLUSH_S
+            self.known.unsaved.availability.extend(self.ledger.totals())
             self._save()
-        if now >= self._next["trim"]:
-            self._next["trim"] = now + TRIM_S
+        if now >= self._at["trim"]:
+            self._at["trim"] = now + TRIM_S
             history = self.plan.config.history
             self.keeper.trim(float(history.keep), history.max_size_mb << 20)
 
-    def _count_availability(self) -> None:
-        now, wall = time.monotonic(), time.time()
-        passed, self._tallied_at = now - self._tallied_at, now
-        for name, track in self.known.tracks.items():
-            accrue(self.tally, name, track.status, wall - passed, wall, self._hours)
-
-    def _keep_availability(self) -> None:
-        """The days' totals; of the days before yesterday nothing can change any more."""
-        found = rows(self.tally)
-        self.known.unsaved.availability.extend(found)
-        days = sorted({row[0] for row in found})
-        for key in [key for key in self.tally.seconds if key[0] not in days[-2:]]:
-            del self.tally.seconds[key]
+    def _count(self) -> None:
+        self.ledger.count(self.known.tracks, time.monotonic(), time.time())
 
     def _save(self, *, durable: bool = False) -> None:
         known = self.known
@@ -525,14 +426,12 @@ class Daemon:
     def _take_plan(self) -> None:
         config = self.plan.config
         self.known.rearrange({probe.name: probe for probe in self.plan.probes}, self._rules())
-        self.examiner.language = self.plan.language
-        self.examiner.retry = float(config.schedule.retry_interval)
         self.keeper.report_path = self._report_path()
         self.reporter.about = self._about()
         self.reporter.heartbeat = float(config.report.heartbeat)
-        self._count_availability()
-        self._hours = _hours(config)
-        self.beats.arrange(self.plan.probes, now_first=False)
+        self._count()
+        self.ledger.hours = opening_hours(config)
+        self.lookout.arrange(self.plan.probes, self.plan.language, float(config.schedule.retry_interval))
 
     def _rules(self) -> Rules:
         schedule = self.plan.config.schedule
@@ -542,12 +441,6 @@ class Daemon:
         configured = self.plan.config.report.path
         place = homes.state(self.env)
         return Path(configured) if configured else Path(place) / "health.json" if place else None
-
-
-def _hours(config: Config):  # type: ignore[no-untyped-def]
-    from agent.config import opening_hours
-
-    return opening_hours(config)
 
 
 def _incident_id(now: float) -> str:

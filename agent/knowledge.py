@@ -16,7 +16,7 @@ from agent.diagnosis import Diagnosis, Explanation
 from agent.diagnosis.early import CONCLUSIVE
 from agent.diagnosis.scene import CONNECTING, NETWORK, host_of, is_trouble
 from agent.examination import Findings
-from agent.incidents import Book, Case, Change, update
+from agent.incidents import Book, Case, Change, uncovered, update
 from agent.runner import Look
 from agent.state import Track, Transition
 from agent.store import Batch
@@ -62,6 +62,9 @@ class Knowledge:
     explanation: Explanation = field(default_factory=Explanation)
     unsaved: Batch = field(default_factory=Batch)
     suspects: set[str] = field(default_factory=set)
+    version: int = 0
+    """Rises with every change worth telling; a measurement that moved is none."""
+    _doubt: tuple[int, bool] = (-1, False)
     _faces: dict[str, tuple[Status, str]] = field(default_factory=dict)
     _faces_changed: set[str] = field(default_factory=set)
 
@@ -83,8 +86,11 @@ class Knowledge:
             transition = msgspec.structs.replace(transition, probe=name)
             self.unsaved.tracks[name] = track
             self.unsaved.transitions.append(transition)
+        last, suspected = self.looks.get(name), name in self.suspects
         self.looks[name] = found
         self._note_suspicion(name, found, track)
+        if last is None or transition or suspected != (name in self.suspects) or _face(last) != _face(found):
+            self.version += 1
         if self.extra:
             self.extra = [each for each in self.extra if each.probe.name != name]
         return transition
@@ -100,7 +106,7 @@ class Knowledge:
         else:
             self.suspects.discard(name)
             self.standing[name] = found
-        face = (found.observation.status, found.observation.reason)
+        face = _face(found)
         if self._faces.get(name, (Status.OK, "ok")) == face:
             self._faces_changed.discard(name)
         elif is_trouble(found) or self._faces.get(name, (Status.OK, ""))[0] in (Status.WARN, Status.FAIL):
@@ -111,7 +117,12 @@ class Knowledge:
     @property
     def doubtful(self) -> bool:
         """Something is suspect, looks different from what was explained, or is explained but not yet believed."""
-        return bool(self.suspects or self._faces_changed or self.book.pending or self._mending())
+        return bool(self.suspects or self._faces_changed or self.book.pending or self._mending() or self._unaccounted())
+
+    def _unaccounted(self) -> frozenset[str]:
+        """Confirmed trouble without an incident, where anything but its being harmless is to be found out."""
+        found = uncovered(self.book, self.tracks)
+        return found - self.explanation.harmless.keys() if found else found
 
     def _mending(self) -> bool:
         """An open incident of which something is well again: are its children?"""
@@ -123,13 +134,18 @@ class Knowledge:
         return any(bad) and not all(bad) and not all(seen)
 
     @property
+    def may_be_over(self) -> bool:
+        """An incident is open though nothing seems wrong any more."""
+        return bool(self.book.open) and not self.doubtful and not self.troubled
+
+    @property
     def troubled(self) -> bool:
         """Whether any newest look found trouble."""
         return any(is_trouble(found) for found in self.looks.values())
 
     def to_examine(self) -> list[Probe]:
         """The suspects, their ancestors, and the probes that tell causes apart."""
-        concerned = {name for name in self.suspects | self._faces_changed if name in self.probes}
+        concerned = {name for name in self.suspects | self._faces_changed | self._unaccounted() if name in self.probes}
         for incident in self.book.open:
             concerned.update(name for name in incident.probes if name in self.probes)
         for pending in self.book.pending:
@@ -179,10 +195,11 @@ class Knowledge:
     def _explained(
         self, explanation: Explanation, now: float, *, round_taken: bool, firm_only: bool = False
     ) -> list[Change]:
-        self.explanation = explanation
         if not firm_only:
-            self._faces = {name: (f.observation.status, f.observation.reason) for name, f in self.looks.items()}
+            self._faces = {name: _face(found) for name, found in self.looks.items()}
             self._faces_changed.clear()
+        before = (self.explanation, self.book)
+        self.explanation = explanation
         self.book, changes = update(
             self.book,
             [self._case(each) for each in explanation.diagnoses],
@@ -196,6 +213,8 @@ class Knowledge:
             new_id=self.new_id,
         )
         self.unsaved.incidents.extend(change.incident for change in changes)
+        self.version += before != (self.explanation, self.book)
+        self._doubt = (-1, False)
         return changes
 
     def _case(self, found: Diagnosis) -> Case:
@@ -258,6 +277,7 @@ class Knowledge:
                         known[name] = replace(known[name], probe=new)
         self.probes, self.rules = dict(probes), rules
         self.explanation, self.extra = Explanation(), []
+        self.version += 1
         self._faces_changed = {name for name, found in self.looks.items() if is_trouble(found)}
 
     def _forget(self, name: str) -> None:
@@ -265,3 +285,7 @@ class Knowledge:
             known.pop(name, None)
         self.suspects.discard(name)
         self._faces_changed.discard(name)
+
+
+def _face(found: Look) -> tuple[Status, str]:
+    return found.observation.status, found.observation.reason
