@@ -1,0 +1,156 @@
+"""Who looks at which probe, and when? Timers, kernel events and suspicion, each with its own haste.
+
+beats ──────► pool ─► looks         every probe at its own interval
+triggers ───► pool ─► looks         what the kernel speaks of, at once and again until it is confirmed
+suspicion ──► examiner ─► findings  one coherent round, every `retry_interval`
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.examination import Findings
+from agent.examiner import Examiner
+from agent.pool import Pool
+from agent.runner import NOTHING, Look
+from agent.scheduler import Beats
+from agent.triggers import FIRST, Triggers, concerned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.knowledge import Knowledge
+    from agent.texts import Language
+    from probes.model import Probe
+
+HASTE_S, HASTES = 0.25, 8
+"""After a kernel event a probe is looked at anew this often until what it sees is confirmed, at most so many times."""
+BREATH_S = 5.0
+"""The least time between two looks that kernel events bring upon a probe that only may feel them."""
+NEAR = frozenset().union(*FIRST.values()) - {"gateway"}
+"""The kinds that ask the kernel alone: their looks cost nobody anything."""
+
+
+class Wake(NamedTuple):
+    """The kernel noticed something."""
+
+    topics: frozenset[str]
+    evidence: str
+
+
+class Call(NamedTuple):
+    """Somebody wants something: `stop` or `reload`."""
+
+    what: str
+
+
+News = Look | Findings | Exception | Wake | Call
+"""Whatever reaches the main loop: `Exception` is what became of an examination that failed."""
+
+
+class Lookout:
+    """Brings news to the main loop. Its methods are called from that loop's thread; times are monotonic seconds."""
+
+    def __init__(self, known: Knowledge, language: Language, retry: float) -> None:
+        self.news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self.known = known
+        self.pool = Pool(self.news.put)
+        self.examiner = Examiner(self.news.put, language, retry)
+        self.beats = Beats(self._due)
+        self.triggers = Triggers(lambda topics, evidence: self.news.put(Wake(topics, evidence)))
+        self._hasty: dict[str, int] = {}
+        self._haste_at = float("inf")
+        self._woken: dict[str, float] = {}
+
+    def start(self, probes: Sequence[Probe]) -> None:
+        """Look at everything once, then at each in its turn."""
+        self.triggers.start()  # before the first looks: it learns what is there now
+        self.beats.start()
+        self.beats.arrange(probes, now_first=True)
+
+    def stop(self, grace: float) -> None:
+        """No more looks; those under way have `grace` seconds."""
+        self.beats.stop()
+        self.triggers.stop()
+        self.pool.stop(grace)
+
+    def arrange(self, probes: Sequence[Probe], language: Language, retry: float) -> None:
+        """Look after these from now on."""
+        self.examiner.language, self.examiner.retry = language, retry
+        self.beats.arrange(probes, now_first=True)
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is something to do."""
+        examining = self.examiner.wait(now)
+        return max(0.0, min(self._haste_at - now, float("inf") if examining is None else examining))
+
+    def _due(self, name: str) -> None:
+        """A probe's turn has come. Called from the scheduler's thread."""
+        probe = self.known.probes.get(name)
+        if probe is not None:
+            self._ask(probe)
+
+    def _ask(self, probe: Probe) -> None:
+        self.pool.ask(probe, self.known.memories.get(probe.name, NOTHING))
+
+    # --- the kernel ---------------------------------------------------------------------------------------------------
+
+    def wake(self, topics: frozenset[str], now: float) -> None:
+        """Look at once at what the kernel speaks of, and soon at what may feel it."""
+        for probe in concerned(topics, self.known.probes.values()):
+            if probe.kind in NEAR:
+                self._hasty[probe.name] = HASTES
+                self._ask(probe)
+                self._haste_at = min(self._haste_at, now + HASTE_S)
+            elif now - self._woken.get(probe.name, float("-inf")) >= BREATH_S:
+                self._woken[probe.name] = now
+                self.beats.soon(probe.name, 2 * HASTE_S)
+        self.examiner.hurry(now)
+
+    def seen(self, found: Look) -> bool:
+        """A look was taken in: whether it confirmed what a kernel event told of."""
+        name = found.probe.name
+        if name not in self._hasty or name in self.known.suspects:
+            return False
+        del self._hasty[name]
+        return True
+
+    def hasten(self, now: float) -> None:
+        """Look again at what is not yet confirmed after a kernel event."""
+        if now < self._haste_at:
+            return
+        for name in list(self._hasty):
+            probe = self.known.probes.get(name)
+            self._hasty[name] -= 1
+            if probe is None or self._hasty[name] <= 0:
+                del self._hasty[name]
+            else:
+                self._ask(probe)
+        self._haste_at = now + HASTE_S if self._hasty else float("inf")
+
+    # --- suspicion ----------------------------------------------------------------------------------------------------
+
+    def examine(self, now: float, *, ready: bool) -> None:
+        """Begin an examination when one is due; `ready`: everything was looked at once."""
+        if not self.known.doubtful:
+            self.examiner.settle()
+            return
+        self.examiner.wish(now)
+        if ready and self.examiner.wait(now) == 0.0:
+            hanging = self.pool.hanging()
+            probes = [probe for probe in self.known.to_examine() if probe.name not in hanging]
+            self.examiner.begin(probes, dict(self.known.memories), self.known.beside(probes), now)
+
+    def problems(self) -> list[str]:
+        """What keeps it from looking as it should."""
+        parked = [
+            f"probe {name} hangs: it was not looked at since {_clock(since)} and is left alone until it comes back"
+            for name, since in sorted(self.pool.parked().items())
+        ]
+        return [*([self.triggers.problem] if self.triggers.problem else []), *parked]
+
+
+def _clock(since: float) -> str:
+    return time.strftime("%H:%M", time.localtime(since))
