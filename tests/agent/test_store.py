@@ -745,7 +745,7 @@ def test_a_reader_makes_no_file_and_mends_none(path: Path) -> None:
 
 
 READER = """
-import os, shutil, sys, tempfile  # all that is needed, while this user may still read Python itself
+import os, shutil, sys, tempfile, urllib.parse  # all that is needed, while this user may still read Python itself
 from pathlib import Path
 from agent.store import Store
 if os.geteuid() == 0:
