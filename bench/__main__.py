@@ -1,6 +1,6 @@
 """Is posagent as quick and as frugal as it promises? `python -m bench [--quick]` as root, beside its peers.
 
-`--commands` measures the one-shot commands alone, `--daemons` the daemon alone; `--write` puts the daemon's figures into
+`--commands` measures the one-shot commands alone, `--daemons` the daemon alone; `--write` puts its figures into
 docs/footprint.md. Exit code 1 when a promise is broken. Of the commands: twenty healthy checks within 1.3 x the
 plugins' wall time; four black holes within the longest time-out + 0.3 s; `--version` and `status` within 3 x a bare
 interpreter's start. The daemon's promises are in docs/footprint.md.

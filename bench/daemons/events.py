@@ -22,6 +22,7 @@ class Wired(Posagent):
     """posagent on a machine with a cable and a USB terminal."""
 
     machine: Machine
+    schedule = "reopen_within = 0\n"  # or the second pull is a loose cable's, and its incident stays open for minutes
 
     def table(self, check: Check) -> str:
         """Two kinds more."""
