@@ -248,7 +248,7 @@ class Pool:
         alarms = [one.began.ends + runner.GRACE_S for one in self._running.values() if not one.done]
         if self._waiting:
             alarms.append(now + STALL_S)
-        return min(alarms, default=self._review_at)
+        return min([*alarms, self._review_at])
 
     def _expect(self, at: float) -> None:
         """The guard is to be awake by then."""

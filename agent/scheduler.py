@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import os
 import sys
 import threading
@@ -47,7 +48,7 @@ def _sparing() -> Iterator[None]:
 
 with _sparing():
     from apscheduler.executors.base import BaseExecutor
-    from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
+    from apscheduler.schedulers.base import BaseScheduler
     from apscheduler.triggers.base import BaseTrigger
 
 SLOTS = 12
@@ -86,7 +87,7 @@ class Beats:
     def stop(self) -> None:
         """End; once this returns `due` is called no more."""
         if self._thread is not None:
-            self._scheduler.shutdown(wait=False)
+            self._scheduler.end()
             self._thread.join()
             self._thread = None
 
@@ -228,6 +229,7 @@ class _StepSafe(BaseScheduler):  # type: ignore[misc]  # as above
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._bell = Bell()
+        self._ends = False
         self._passed = time.monotonic()
         self._offset = time.time() - self._passed
 
@@ -241,20 +243,21 @@ class _StepSafe(BaseScheduler):  # type: ignore[misc]  # as above
             self.remove_job(name)
 
     def run(self) -> None:
-        """The thread's whole life."""
-        while self.state != STATE_STOPPED:
+        """The thread's whole life. It ends itself: a scheduler that is shut down while it looks at jobs stumbles."""
+        while not self._ends:
             wait = self._process_jobs()
-            if self.state != STATE_STOPPED:
-                self._bell.wait(*([] if wait is None else [wait]))
+            if not self._ends:
+                self._bell.wait(math.inf if wait is None else wait)
+        self.shutdown(wait=False)
+
+    def end(self) -> None:
+        """Let `run` end."""
+        self._ends = True
+        self.wakeup()
 
     def wakeup(self) -> None:
         """Something was added or changed: look again."""
         self._bell.ring()
-
-    def shutdown(self, wait: bool = True) -> None:
-        """End `run`."""
-        super().shutdown(wait)
-        self.wakeup()
 
     def _process_jobs(self) -> float | None:
         if self._was_set():
