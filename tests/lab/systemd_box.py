@@ -20,7 +20,7 @@ REPOSITORY = Path(probes.__file__).resolve().parent.parent
 _BOOT = """
 umount -R /sys/fs/cgroup; mount -t sysfs sysfs /sys; mount -t cgroup2 none /sys/fs/cgroup
 exec systemd-nspawn --quiet --register=no --keep-unit --machine="$1" --volatile=yes --directory=/ \
-  --private-network --console=pipe --link-journal=no "${@:2}" \
+  --system-call-filter="@clock bpf" --capability=CAP_BPF --private-network --console=pipe --link-journal=no "${@:2}" \
   -- /lib/systemd/systemd systemd.unit=basic.target
 """
 
