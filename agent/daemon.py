@@ -6,37 +6,36 @@ lookout ─► looks, findings, kernel events ─► loop ─► knowledge ─�
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import queue
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from agent import __version__, absence, homes, rendering, state, systemd
-from agent.advice import site_of
 from agent.config import opening_hours
 from agent.diagnosis import Diagnosis, explain
 from agent.examination import Findings
 from agent.journal import Journal, Priority
 from agent.keeper import Keeper, all_of
-from agent.knowledge import CERTAIN, Knowledge, Rules
+from agent.knowledge import CERTAIN, Knowledge
 from agent.ledger import Ledger
+from agent.lock import lock
 from agent.lookout import Call, Lookout, News, Wake
 from agent.places import places
-from agent.reporter import Facts, Reporter
+from agent.reporter import EVENTS, Facts, Reporter
 from agent.runner import Look
 from agent.store import Batch, Event
+from probes.host import command
 
 if TYPE_CHECKING:
-    from agent.config import Config
     from agent.incidents import Change
-    from agent.texts import Language
-    from probes.model import Probe
+    from agent.plan import Plan
 
 TURN_S = 5.0
 """The loop comes round at least this often: the watchdog counts on it."""
@@ -46,66 +45,25 @@ FIRST_LOOKS_S = 8.0
 """How long the first report waits for a first look at everything."""
 GRACE_S = 1.0
 """What the looks under way get when the daemon stops."""
+SETTLE_S = 2.0
+"""How long what was plugged in has to show all its parts before this PC is looked over anew."""
 WELL_S = 0.5
 """How often it is asked whether an incident of which all is well again was quiet for long enough."""
 FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
 """How often what may be lost is saved, availability counted, the past trimmed, other processes listened to."""
 
 
-class Plan(NamedTuple):
-    """What a configuration asks for."""
-
-    config: Config
-    probes: Sequence[Probe]
-    language: Language
-
-
-class AlreadyRunning(Exception):
-    """Another daemon has this state directory."""
-
-
 def run(load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.environ) -> int:
     """Watch until SIGTERM or SIGINT; SIGHUP calls `load` again. Returns 0.
 
-    Raises whatever the first `load` raises, and AlreadyRunning.
+    Raises whatever the first `load` raises, and lock.AlreadyRunning.
     """
     plan = load()
-    with _lock(env):
+    with lock(homes.state(env)):
         daemon = Daemon(plan, load, journal, env)
         daemon.listen_to_signals()
         daemon.watch()
     return 0
-
-
-@contextlib.contextmanager
-def _lock(env: Mapping[str, str]) -> Iterator[None]:
-    """Held for as long as the daemon lives; the file says which process it is. No directory, no lock."""
-    place, handle = homes.state(env) or "", -1
-    if place:
-        with contextlib.suppress(OSError):
-            Path(place).mkdir(parents=True, exist_ok=True, mode=0o750)
-            handle = os.open(f"{place}/daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        if handle >= 0:
-            _claim(handle, place)
-        yield
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def _claim(handle: int, place: str) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-        raise AlreadyRunning(
-            f"cannot start: the daemon with process id {holder} keeps its state in {place}; "
-            "stop it first (`systemctl stop posagent`), or set $STATE_DIRECTORY"
-        ) from None
-    with contextlib.suppress(OSError):  # a full or read-only disk
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
 
 
 class Daemon:
@@ -118,16 +76,16 @@ class Daemon:
         self.started_at = time.time()
         self.problems: dict[str, str] = {}
         self.stopping = False
-        schedule = plan.config.schedule
-        self.known = Knowledge({p.name: p for p in plan.probes}, self._describe, _incident_id, self._rules())
-        self.lookout = Lookout(self.known, plan.language, float(schedule.retry_interval))
-        self.keeper = Keeper(self._report_path(), env)
-        self.reporter = Reporter(self.keeper, self._about(), float(plan.config.report.heartbeat))
+        self.known = Knowledge({p.name: p for p in plan.probes}, self._describe, _incident_id, plan.rules)
+        self.lookout = Lookout(self.known, plan.language, plan.retry)
+        self.keeper = Keeper(plan.report_path(env), env)
+        self.reporter = Reporter(self.keeper, plan.about(self.started_at), float(plan.config.report.heartbeat))
         self.ledger = Ledger(opening_hours(plan.config))
         self.clocks = absence.Clockwork()
         self.watchdog = systemd.Watchdog()
         self._facts = Facts((), {}, {}, None)
         self._at = dict.fromkeys(("flush", "count", "trim", "others", "report"), 0.0)
+        self._at["discover"] = float("inf")
         self._well_at = 0.0
         self._warm, self._warm_at = False, 0.0
 
@@ -174,30 +132,34 @@ class Daemon:
         known.book = self.keeper.book(time.time() - known.rules.reopen_within)
         self.ledger.restore(self.keeper.availability(self.ledger.yesterday))
         self.reporter.restore_verdict(self.keeper.mark("verdict"))
-        self.reporter.events = list(self.keeper.events(5))
+        for event in self.keeper.events(EVENTS):
+            self.reporter.note(event)
 
     def _tell_of_absence(self) -> None:
-        gap = absence.explain_gap(
-            absence.trace_from(self.keeper.mark), absence.boot_id(), absence.booted_at(), self.started_at
-        )
+        boot_id = absence.boot_id()
+        _, reported_at, in_boot = self.keeper.last_report()
+        trace = absence.trace_from(self.keeper.mark)
+        if trace is not None and trace.boot_id == in_boot and trace.clean_stop is None:
+            trace = msgspec.structs.replace(trace, last_seen=max(trace.last_seen, reported_at))
+        gap = absence.explain_gap(trace, boot_id, absence.booted_at(), self.started_at)
         if gap is not None:
             self._record(gap)
         self._record(Event(at=self.started_at, what="agent.started", facts={"version": __version__}))
-        self._mark_life()
+        self.known.unsaved.marks.update(absence.alive(time.time(), boot_id))
         self._save(durable=True)
 
     def _lie_down(self) -> None:
         systemd.stopping()
         self.lookout.stop(GRACE_S)
+        command.stop_all()
         self._count()
         self.known.unsaved.availability.extend(self.ledger.totals())
-        stopped = time.time()
-        going_down = absence.is_shutting_down()
+        stopped, going_down = time.time(), absence.is_shutting_down()
         self._record(Event(at=stopped, what="agent.stopped", facts={"shutting_down": going_down}))
-        self.known.unsaved.marks.update(absence.clean_stop(stopped, going_down))
-        self._save(durable=True)
         if self._warm:
             self._write_report(time.monotonic(), self._face())
+        self.known.unsaved.marks.update(absence.clean_stop(stopped, going_down))
+        self._save(durable=True)
         self.journal.say(Priority.NOTICE, "agent.stopped")
         self.watchdog.stop()
         self.keeper.close()
@@ -272,7 +234,10 @@ class Daemon:
 
     def _wake(self, wake: Wake) -> None:
         self.journal.say(Priority.INFO, "kernel.event", topics=sorted(wake.topics), evidence=wake.evidence)
-        self.lookout.wake(wake.topics, time.monotonic())
+        now = time.monotonic()
+        self.lookout.wake(wake.topics, now)
+        if self.plan.config.discovered:
+            self._at["discover"] = min(self._at["discover"], now + SETTLE_S)
 
     def _conclude_at_once(self) -> None:
         """What the kernel itself says is certain before any examination."""
@@ -313,18 +278,16 @@ class Daemon:
         return (
             self.known.version,
             self._all_problems(),
-            len(self.reporter.events),
+            self.reporter.noted,
             sorted(self._facts.notes),
             self._facts.silenced_until,
         )
 
     def _write_report(self, now: float, face: object) -> None:
         facts = Facts(self._all_problems(), self.lookout.beats.next_at(), self._facts.notes, self._facts.silenced_until)
-        self._mark_life()
-        found = self.reporter.write(self.known, facts, now, face)
+        found = self.reporter.write(self.known, facts, now, face, last=self.stopping)
         self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
         systemd.status(found.verdict.headline)
-        self._save()
 
     def _all_problems(self) -> list[str]:
         return [*self.problems.values(), *self.keeper.problems.values(), *self.lookout.problems()]
@@ -334,22 +297,6 @@ class Daemon:
         said = rendering.advice_on(found, about)
         contact = said.contact or about.contacts.get(found.party)
         return said.title, rendering.fingerprint(found, contact, about.store)
-
-    def _about(self) -> dict[str, object]:
-        config = self.plan.config
-        machine = rendering.circumstances_of_this_machine()
-        return {
-            "started_at": self.started_at,
-            "boot_id": machine["boot_id"],
-            "host": machine["host"],
-            "config_sha256": config.sha256,
-            "store": config.site.store,
-            "terminal": config.site.terminal,
-            "tags": config.site.tags,
-            "contacts": {str(party): contact for party, contact in config.contacts.items()},
-            "site_advice": site_of(config),
-            "language": self.plan.language,
-        }
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
@@ -364,7 +311,11 @@ class Daemon:
         if now >= self._at["flush"]:
             self._at["flush"] = now + FLUSH_S
             self.known.unsaved.availability.extend(self.ledger.totals())
+            self.known.unsaved.marks["last_seen"] = f"{time.time():.3f}"
             self._save()
+        if now >= self._at["discover"]:
+            self._at["discover"] = float("inf")
+            self._look_around()
         if now >= self._at["trim"]:
             self._at["trim"] = now + TRIM_S
             history = self.plan.config.history
@@ -378,7 +329,7 @@ class Daemon:
         batch, known.unsaved = known.unsaved, Batch()
         for event in self.keeper.news:
             batch.events.append(event)
-            self.reporter.events.append(event)
+            self.reporter.note(event)
         self.keeper.news.clear()
         self.keeper.save(
             batch,
@@ -386,12 +337,9 @@ class Daemon:
             everything=lambda: all_of(known.tracks, known.memories, (*known.book.recent, *known.book.open)),
         )
 
-    def _mark_life(self) -> None:
-        self.known.unsaved.marks.update(absence.alive(time.time(), absence.boot_id()))
-
     def _record(self, event: Event) -> None:
         self.known.unsaved.events.append(event)
-        self.reporter.events.append(event)
+        self.reporter.note(event)
         if not event.what.startswith("agent."):
             self.journal.say(Priority.NOTICE, event.what, **event.facts)
 
@@ -424,23 +372,24 @@ class Daemon:
         systemd.ready(f"watching {len(self.known.probes)} probes")
 
     def _take_plan(self) -> None:
-        config = self.plan.config
-        self.known.rearrange({probe.name: probe for probe in self.plan.probes}, self._rules())
-        self.keeper.report_path = self._report_path()
-        self.reporter.about = self._about()
-        self.reporter.heartbeat = float(config.report.heartbeat)
+        plan = self.plan
         self._count()
-        self.ledger.hours = opening_hours(config)
-        self.lookout.arrange(self.plan.probes, self.plan.language, float(config.schedule.retry_interval))
+        self.known.rearrange({probe.name: probe for probe in plan.probes}, plan.rules)
+        self.keeper.report_path = plan.report_path(self.env)
+        self.reporter.about = plan.about(self.started_at)
+        self.reporter.heartbeat = float(plan.config.report.heartbeat)
+        self.ledger.hours = opening_hours(plan.config)
+        self.lookout.arrange(plan.probes, plan.language, plan.retry)
 
-    def _rules(self) -> Rules:
-        schedule = self.plan.config.schedule
-        return Rules(window=schedule.window, reopen_within=float(schedule.reopen_within))
-
-    def _report_path(self) -> Path | None:
-        configured = self.plan.config.report.path
-        place = homes.state(self.env)
-        return Path(configured) if configured else Path(place) / "health.json" if place else None
+    def _look_around(self) -> None:
+        """Where nobody configured anything, what was plugged in since is watched too; what is gone stays watched."""
+        plan = self.load()
+        known = {probe.name for probe in self.plan.probes}
+        found = [probe for probe in plan.probes if probe.name not in known]
+        if plan.config.discovered and found:
+            self.journal.say(Priority.NOTICE, "probes.found", probes=[probe.name for probe in found])
+            self.plan = plan._replace(probes=[*self.plan.probes, *found])
+            self._take_plan()
 
 
 def _incident_id(now: float) -> str:

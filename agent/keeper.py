@@ -5,9 +5,11 @@ State goes to the store in whole batches, the report to its file. What cannot be
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -123,7 +125,7 @@ class Keeper:
         if self._store is None:
             self.open()
         try:
-            self._put(durable, everything() if fresh else Batch())
+            self._put(durable, everything, fresh=fresh)
         except StoreError as error:
             self._fail(error)
             return False
@@ -131,15 +133,18 @@ class Keeper:
         self.problems.pop("state", None)
         return True
 
-    def _put(self, durable: bool, first: Batch) -> None:
+    def _put(self, durable: bool, everything: Callable[[], Batch], *, fresh: bool) -> None:
         if self._store is None:
             raise StoreError(self.problems.get("state", "cannot open the state file"))
+        first = everything() if fresh else Batch()
         first.merge(self._pending)
         try:
             self._store.save(first, durable=durable)
         except StoreCorrupt:
             self._store.reopen()
             self._tell_of(self._store)
+            first = everything()  # the new file is empty
+            first.merge(self._pending)
             self._store.save(first, durable=durable)
         self._pending = Batch()
 
@@ -157,9 +162,20 @@ class Keeper:
         self._ask(lambda store: store.trim(time.time(), keep, max_bytes), 0)
 
     def next_seq(self) -> int:
-        """The number of the next report; without a disk it goes on from the last one."""
-        self._seq = max(self._seq + 1, self._ask(lambda store: store.next_seq(), 0))
+        """The number of the next report. It is saved with whatever is saved next; the report itself bears it too."""
+        if not self._seq:
+            self._seq = max(self._ask(lambda store: store.next_seq(), 1) - 1, self.last_report()[0])
+        self._seq += 1
+        self._pending.seq = self._seq
         return self._seq
+
+    def last_report(self) -> tuple[int, float, str]:
+        """What this agent wrote last, in this life or the one before: its `seq`, when (Unix time), and the boot id."""
+        try:
+            data = json.loads(self.report_path.read_bytes()) if self.report_path else {}
+            return int(data["seq"]), datetime.fromisoformat(data["generated_at"]).timestamp(), str(data["boot_id"])
+        except (OSError, ValueError, TypeError, LookupError):  # none, unreadable, or something else by that name
+            return 0, 0.0, ""
 
     def close(self) -> None:
         """Done."""

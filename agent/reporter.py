@@ -44,6 +44,8 @@ class Reporter:
     _allowance: float = float(BURST)
     _counted_at: float = 0.0
     events: list[Event] = field(default_factory=list)
+    noted: int = 0
+    """How many events there were so far."""
     _failed: bool = False
 
     @property
@@ -66,13 +68,20 @@ class Reporter:
         self._allowance = min(BURST, self._allowance + (now - self._counted_at) / REFILL_S)
         self._counted_at = now
 
-    def write(self, known: Knowledge, facts: Facts, now: float, face: object) -> report.Report:
-        """Render and write. A disk that refuses is tried again."""
+    def note(self, event: Event) -> None:
+        """Tell of this event in the next reports."""
+        self.events = [*self.events, event][-EVENTS:]
+        self.noted += 1
+
+    def write(self, known: Knowledge, facts: Facts, now: float, face: object, *, last: bool = False) -> report.Report:
+        """Render and write. A disk that refuses is tried again. The `last` one of a daemon that stops is soon stale."""
         self._earn(now)
         self._allowance = max(0.0, self._allowance - 1)
         wall, finding = time.time(), known.finding()
         self._note_verdict(finding, wall)
-        found = rendering.render(known.all_looks(), finding, self._circumstances(known, facts, wall), known.confirmed())
+        found = rendering.render(
+            known.all_looks(), finding, self._circumstances(known, facts, wall, last=last), known.confirmed()
+        )
         self.last = report.encode(found)
         self._failed = not self.keeper.write(self.last)
         self._face, self._written_at = face, now
@@ -100,17 +109,17 @@ class Reporter:
         payments, settlement = self._verdict if isinstance(self._verdict, tuple) else ("unknown", "unknown")
         return f"{payments} {settlement} {self.verdict_since or 0.0}"
 
-    def _circumstances(self, known: Knowledge, facts: Facts, wall: float) -> Circumstances:
+    def _circumstances(self, known: Knowledge, facts: Facts, wall: float, *, last: bool) -> Circumstances:
         return Circumstances(
             seq=self.keeper.next_seq(),
             mode="run",
             now=wall,
-            valid_for=2 * self.heartbeat + SPARE_S,
+            valid_for=SPARE_S if last else 2 * self.heartbeat + SPARE_S,
             problems=facts.problems,
             verdict_since=self.verdict_since,
             standings=standings(known, facts.next_at, wall),
             incidents=[self._incident(each, facts) for each in known.book.open],
-            events=[event_part(event, self.language) for event in self.events[-EVENTS:]],
+            events=[event_part(event, self.language) for event in self.events],
             **self.about,
         )
 

@@ -16,15 +16,17 @@ def run(arguments: argparse.Namespace) -> int:
     from agent import daemon
     from agent.discovery import probes_to_check
     from agent.journal import Journal
+    from agent.lock import AlreadyRunning
+    from agent.plan import Plan
 
-    def plan() -> daemon.Plan:
+    def plan() -> Plan:
         config = load(arguments.config)
-        return daemon.Plan(config, probes_to_check(config), speaks(config.language))
+        return Plan(config, probes_to_check(config), speaks(config.language))
 
     journal = Journal()
     try:
         return daemon.run(plan, journal)
-    except daemon.AlreadyRunning as error:
+    except AlreadyRunning as error:
         raise Complaint(f"posagent: {error}", TEMPORARY) from None
     finally:
         journal.close()
