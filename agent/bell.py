@@ -32,6 +32,5 @@ class Bell:
             os.eventfd_read(self._file)
         return rang
 
-    def close(self) -> None:
-        """Nobody waits or rings any more."""
+    def __del__(self) -> None:
         os.close(self._file)

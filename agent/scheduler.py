@@ -248,12 +248,16 @@ class _StepSafe(BaseScheduler):  # type: ignore[misc]  # as above
             wait = self._process_jobs()
             if not self._ends:
                 self._bell.wait(math.inf if wait is None else wait)
-        self.shutdown(wait=False)
+        self.shutdown()
 
     def end(self) -> None:
         """Let `run` end."""
         self._ends = True
         self.wakeup()
+
+    def shutdown(self, wait: bool = False) -> None:
+        """Whoever calls this is in no job, and no job runs elsewhere."""
+        super().shutdown(wait)
 
     def wakeup(self) -> None:
         """Something was added or changed: look again."""
