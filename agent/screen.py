@@ -29,8 +29,11 @@ NAMES_AT_MOST = 34
 RECENT_S = 86400.0
 PLAIN_EVENTS = ("agent.started", "agent.stopped", "reloaded")
 _WIDE = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uff60"
-_PIECE = re.compile(rf"[（《「『【“]*(?:[{_WIDE}]|[^\s{_WIDE}]+)?[、。！），：；？》」』】”]*\s*")
-"""What stays together on a line: a Latin word or one wide letter, with the punctuation that belongs to it."""
+_PIECE = rf"[（《「『【“]*(?:[{_WIDE}]|[^\s{_WIDE}]+)?[、。！），：；？》」』】”]*\s*"
+"""What stays together on a line: a Latin word or one wide letter, with the punctuation that belongs to it.
+
+Compiled where it is used: that takes 5 ms, and a pipe needs no folding.
+"""
 
 
 Row = namedtuple("Row", "status word name text below")
@@ -125,7 +128,7 @@ def fold(text: str, width: int) -> list[str]:
     folded: list[str] = []
     for line in text.split("\n"):
         folded.append("")
-        for piece in _PIECE.findall(line):
+        for piece in re.findall(_PIECE, line):
             if cells(folded[-1]) + cells(piece.rstrip()) > width and folded[-1].strip():
                 folded[-1] = folded[-1].rstrip()
                 folded.append("")

@@ -59,7 +59,7 @@ def standing(data: dict[str, Any]) -> str:
 
 
 def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 -- no time for pathlib
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 -- no time for pathlib
         return file.read().strip()
 
 
@@ -73,14 +73,15 @@ def _page(data: dict[str, Any], arguments: Any, language: Any) -> str:
 
     page = screen.page(data, language, verbose=arguments.verbose, failures_only=arguments.failures_only)
     colour = screen.wants_colour()
-    return "\n".join([*screen.lines(page, colour=colour), "", screen.paint(*age(data, language), colour)])
+    return "\n".join(
+        [*screen.lines(page, colour=colour), "", screen.paint(*age(data, standing(data), language), colour)]
+    )
 
 
-def age(data: dict[str, Any], language: Any) -> tuple[str, str]:
-    """How old the report is and whether somebody renews it, and the style this is to be said in."""
+def age(data: dict[str, Any], word: str, language: Any) -> tuple[str, str]:
+    """How old a report of this standing is and whether somebody renews it, and the style this is to be said in."""
     from agent import texts
 
-    word = standing(data)
     ago = _seconds_since(data["valid_until" if word == "stale" else "generated_at"])
     return texts.phrase(f"last.{word}", language, ago=ago), "" if word == "age" else "fail"
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agent.texts import Language
 
 LOOK_EVERY_S = 2.0
+ASK_EVERY_S = 0.5
+"""How often it is asked whether the daemon still lives."""
 
 
 class Sight:
@@ -39,6 +41,7 @@ class Source:
         self._seen: tuple[int, ...] = ()
         self._report: dict[str, Any] | None = None
         self._problem = ""
+        self._standing, self._ask_at = "age", 0.0
         self._own = OwnLooks(config, language)
 
     def turn(self) -> Sight:
@@ -48,7 +51,7 @@ class Source:
         if not why:
             assert self._report is not None  # noqa: S101 -- else there was a reason
             self._own.forget()
-            return Sight(self._report, age(self._report, self._language))
+            return Sight(self._report, age(self._report, self._standing, self._language))
         looked = self._own.turn()
         shown = self._report if looked is None else looked
         notice = texts.phrase("watch.alone", self._language, why=why, seconds=LOOK_EVERY_S)
@@ -67,7 +70,7 @@ class Source:
             self._seen, self._report, self._problem = seen, None, "unreadable"
             data = json.loads(read_file(self._path))
             screen.page(data, self._language)
-            standing(data)
+            self._standing, self._ask_at = standing(data), time.monotonic() + ASK_EVERY_S
             self._report, self._problem = data, ""
         except FileNotFoundError:
             self._seen, self._report, self._problem = (), None, "missing"
@@ -80,9 +83,10 @@ class Source:
         """A sentence, where nobody renews the report."""
         if self._report is None:
             return texts.phrase(f"watch.{self._problem}", self._language, path=self._path)
-        word = standing(self._report)
-        if word != "age":
-            return age(self._report, self._language)[0]
+        if time.monotonic() >= self._ask_at:
+            self._standing, self._ask_at = standing(self._report), time.monotonic() + ASK_EVERY_S
+        if self._standing != "age":
+            return age(self._report, self._standing, self._language)[0]
         if self._report["agent"].get("mode") != "run":
             return texts.phrase("watch.once", self._language)
         return ""

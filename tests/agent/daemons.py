@@ -78,4 +78,6 @@ class Desk:
         """The lock is held, as by a daemon that lives."""
         with open(self.state / "daemon.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            print(os.getpid(), file=lock, flush=True)
             yield
+            lock.truncate(0)  # this process lives on

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -197,15 +198,38 @@ def test_a_daemon_that_holds_its_lock_is_believed_and_one_that_does_not_is_said_
     assert shown(tmp_path, run_report())[1][-1].startswith("NO DAEMON")
 
 
-def test_the_reader_never_takes_the_lock_from_a_daemon_that_starts(tmp_path: Path) -> None:
+def test_the_reader_does_not_touch_the_lock_of_a_daemon_that_lives(tmp_path: Path) -> None:
     """A reader that held the lock for a moment would make a starting daemon believe that there is another one."""
-    with open(tmp_path / "daemon.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert daemon_pid(str(tmp_path)) == os.getpid()
-        script = "import sys; from agent.cli.configured import daemon_pid; daemon_pid(sys.argv[1]); "
-        script += "print('fcntl' in sys.modules)"
+    lock = tmp_path / "daemon.lock"
+    with subprocess.Popen([sys.executable, "-c", "input()", "agent"], stdin=subprocess.PIPE) as process:
+        lock.write_text(f"{process.pid}\n")
+        script = "import sys; from agent.cli.configured import daemon_pid; "
+        script += "print(daemon_pid(sys.argv[1]), 'fcntl' in sys.modules)"
         traced = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
-        assert traced.stdout == "False\n"
+        assert traced.stdout == f"{process.pid} False\n"
+        process.kill()
+        ends = time.monotonic() + 5
+        while b"agent" in Path(f"/proc/{process.pid}/cmdline").read_bytes() and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert daemon_pid(str(tmp_path)) == 0, "dead, though nobody has waited for it"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "soon", "-5", "0", "999999999999999999999", "4194304000"])
+def test_a_lock_that_names_no_process_is_told_by_whether_it_is_held(tmp_path: Path, content: str) -> None:
+    with open(tmp_path / "daemon.lock", "w") as lock:
+        lock.write(content)
+        lock.flush()
+        assert daemon_pid(str(tmp_path)) == 0
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert daemon_pid(str(tmp_path)) is None, "held by somebody whom we cannot see"
+
+
+def test_the_number_of_a_daemon_that_another_process_got_is_no_daemon(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        (tmp_path / "daemon.lock").write_text(f"{process.pid}\n")
+        found = daemon_pid(str(tmp_path))
+        process.kill()
+    assert found == 0
 
 
 def test_a_report_from_before_the_last_start_of_this_pc_is_no_longer_believed(tmp_path: Path) -> None:
