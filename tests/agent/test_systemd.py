@@ -162,3 +162,27 @@ def test_it_is_light() -> None:
     )
     said = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True, timeout=20)
     assert said.stdout.strip() == "[]"
+
+
+UNITS = Path(systemd.__file__).parent.parent / "systemd"
+SANDBOX = "# ---- Sandbox"
+
+
+def sandbox(unit: str) -> list[str]:
+    """Every setting below the headline, in order."""
+    text = (UNITS / unit).read_text().partition(SANDBOX)[2].partition("[Install]")[0]
+    return [line for line in text.splitlines()[1:] if line and not line.startswith("#")]
+
+
+def test_the_timer_looks_from_the_same_sandbox_as_the_daemon() -> None:
+    assert len(sandbox("posagent.service")) > 20
+    assert sandbox("posagent-check.service") == sandbox("posagent.service")
+
+
+@pytest.mark.parametrize("path", sorted(UNITS.glob("drop-ins/*.conf")), ids=lambda path: path.stem)
+def test_each_optional_right_tells_its_price_and_how_to_get_it(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# Right: ")
+    assert "\n# Price: " in text
+    assert f"# cp systemd/drop-ins/{path.name} /etc/systemd/system/posagent.service.d/" in text
+    assert f"drop-ins/{path.name}" in (UNITS.parent / "docs/service.md").read_text()

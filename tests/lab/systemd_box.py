@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import probes
 
@@ -35,7 +36,7 @@ class SystemdBox:
         self.leader = 0
         self._places = [str(REPOSITORY), sys.prefix, sys.base_prefix, *map(str, also)]
 
-    def __enter__(self) -> SystemdBox:
+    def __enter__(self) -> Self:
         self._log = Path(f"/tmp/systemd-box-{os.getpid()}.log").open("w+b")
         shown = [f"--bind-ro={place}:{place}" for place in self._places]
         self._nspawn = subprocess.Popen(

@@ -101,7 +101,7 @@ file = "/var/lib/pos/VERSION"
 minimum = "1.0"
 [probes.version-of-package]
 kind = "version"
-package = "pos-client"
+package = "systemd"
 minimum = "1.0"
 [probes.version-of-module]
 kind = "version"
@@ -250,7 +250,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def till(wheels: Path) -> Iterator[Till]:
-    with Till(wheels) as up:
+    # An empty PC has neither authorities that certificates could come from nor a list of packages.
+    with Till(wheels, *(place for place in map(Path, ("/etc/ssl", "/var/lib/dpkg")) if place.is_dir())) as up:
         up.sh(PREPARE)
         up.install("--wheels", str(wheels), "--python", PYTHON)
         yield up
@@ -329,6 +330,8 @@ def test_every_kind_of_probe_can_look(till: Till) -> None:
     }
     assert unwell == {}
     assert probes["clock-of-the-kernel"]["reason"] in ("ok", "clock.unsynchronised")  # the kernel may be asked
+    assert probes["tls"]["reason"] == "tls.handshake_failed"  # that port speaks no TLS
+    assert probes["version-of-package"]["status"] == "ok"
     assert probes["memory"]["measurements"]["total_bytes"] > 256 << 20  # of the PC, not of the service's own limit
 
 
