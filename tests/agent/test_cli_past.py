@@ -143,6 +143,29 @@ def test_one_incident_is_told_whole(posagent: Run) -> None:
 
 
 @pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "words", [["incidents"], ["incidents", "261122-CABL"], ["incidents", "261120-LINE"], ["history"]]
+)
+def test_everything_is_told_in_chinese_too(posagent: Run, words: list[str]) -> None:
+    done = posagent(*words, "--lang", "zh-CN")
+    assert (done.returncode, done.stderr) == (0, "")
+    english = (
+        "since",
+        "Open",
+        "State",
+        "Lasted",
+        "Call",
+        "Notes",
+        "explained",
+        "Availability",
+        "out of order",
+        "power",
+        "clock",
+    )
+    assert not [word for word in english if word in done.stdout]
+
+
+@pytest.mark.usefixtures("store")
 def test_json_of_all_and_of_one(posagent: Run) -> None:
     listed = json.loads(posagent("incidents", "--json").stdout)
     assert [each["id"] for each in listed] == ["261122-CABL", "261122-NAME", "261120-LINE"]

@@ -168,3 +168,25 @@ def test_an_unknown_reason_is_shown_by_the_probes_own_sentence_or_by_its_name() 
 def test_a_length_of_time_is_told_in_the_sentences_language(seconds: float, english: str, chinese: str) -> None:
     assert texts.fill("{age_s:span}", {"age_s": seconds}) == english
     assert texts.fill("{age_s:时长}", {"age_s": seconds}) == chinese
+
+
+def phrases() -> Iterator[tuple[str, bool]]:
+    """Every name given to `texts.phrase` in the code, and whether it is whole or only how it begins."""
+    for path in FOLDER.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_phrase = (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "phrase"
+            )
+            name = node.args[0] if is_phrase and node.args else None  # type: ignore[attr-defined]
+            if isinstance(name, ast.Constant):
+                yield name.value, True
+            elif isinstance(name, ast.JoinedStr) and isinstance(name.values[0], ast.Constant):
+                yield name.values[0].value, False
+
+
+def test_every_phrase_of_the_code_is_in_the_catalogue() -> None:
+    words, used = catalogue("words"), set(phrases())
+    assert {name for name, is_whole in used if is_whole} <= set(words)
+    for begin in {name for name, is_whole in used if not is_whole}:
+        assert any(name.startswith(begin) for name in words), begin
+    assert len(used) > 40
