@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import random
 import subprocess
 import threading
 import time
@@ -22,7 +24,6 @@ class Wired(Posagent):
     """posagent on a machine with a cable and a USB terminal."""
 
     machine: Machine
-    schedule = "reopen_within = 0\n"  # or the second pull is a loose cable's, and its incident stays open for minutes
 
     def table(self, check: Check) -> str:
         """Two kinds more."""
@@ -50,23 +51,24 @@ class Wired(Posagent):
 
 def measure(directory: Path, tries: float) -> dict[str, Any]:
     """Pull and put back, several times, at moments that have nothing to do with the interval."""
+    found: dict[str, Any] = {"cable": [], "plug": []}
     with Shop(directory) as shop, Machine(netns="till") as machine:
         machine.plug(PAX)
         checks = [check for check in sixteen() if check.kind == "port"]
         shop.serve(checks)
-        posagent = Wired("posagent", shop, [*checks, Check("cable", "interface"), Check("terminal", "usb")])
-        posagent.machine = machine
-        posagent.start()
-        for name in ("cable", "terminal"):
-            until(f"the first look at {name}", PATIENCE_S, lambda name=name: posagent.shown(name, bad=False))
-        threading.Event().wait(5)
-        cable = [_pull(posagent, "cable", lambda: _cable("down"), lambda: _cable("up")) for _ in range(int(tries))]
-        plug = [
-            _pull(posagent, "terminal", lambda: machine.unplug(PAX), lambda: machine.plug(PAX))
-            for _ in range(int(tries))
-        ]
-        posagent.must_live()
-    return {"cable": cable, "plug": plug}
+        for number in range(int(tries)):
+            cast = [*checks, Check("cable", "interface"), Check("plug", "usb")]
+            posagent = Wired(f"posagent {number}", shop, cast)  # without a past: many pulls are a loose cable's
+            posagent.machine = machine
+            posagent.start()
+            for name in found:
+                until(f"the first look at {name}", PATIENCE_S, functools.partial(posagent.shown, name, bad=False))
+            threading.Event().wait(2 + 3 * random.random())
+            found["cable"].append(_pull(posagent, "cable", lambda: _cable("down"), lambda: _cable("up")))
+            found["plug"].append(_pull(posagent, "plug", lambda: machine.unplug(PAX), lambda: machine.plug(PAX)))
+            posagent.must_live()
+            shop.end(posagent.processes[0])
+    return found
 
 
 def _cable(state: str) -> None:

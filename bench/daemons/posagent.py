@@ -14,12 +14,9 @@ from bench.peers import posagent
 class Posagent(Peer):
     """The daemon, with its default thresholds."""
 
-    schedule = ""
-    """More of its [schedule]."""
-
     def start(self) -> None:
         """Run it in the foreground; state and report lie in its own directory."""
-        head = f'[schedule]\ninterval = "{INTERVAL_S}s"\ntimeout = "{TIMEOUT_S}s"\n{self.schedule}'
+        head = f'[schedule]\ninterval = "{INTERVAL_S}s"\ntimeout = "{TIMEOUT_S}s"\n'
         head += f'[report]\npath = "{self.report}"\n'
         tables = [f'[probes.{check.name}]\ninterval = "{INTERVAL_S}s"\n{self.table(check)}' for check in self.checks]
         config = write(self.home / "config.toml", "\n".join([head, *tables]))

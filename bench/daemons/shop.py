@@ -78,11 +78,7 @@ class Shop(contextlib.AbstractContextManager["Shop"]):
         for process in reversed(self.processes):
             process.terminate()
         for process in reversed(self.processes):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+            self.end(process)
         for server in self._servers:
             server.shutdown()
             server.server_close()
@@ -116,6 +112,16 @@ class Shop(contextlib.AbstractContextManager["Shop"]):
             )
         self.processes.append(process)
         return process
+
+    @staticmethod
+    def end(process: subprocess.Popen[bytes]) -> None:
+        """End one process, by force if need be."""
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
 
     def log(self, process: subprocess.Popen[bytes]) -> Path:
         """Return the file with what a daemon of `start` said."""
