@@ -10,7 +10,7 @@ import pytest
 
 from agent import runner
 from probes.host import Host
-from probes.model import Denied, Memory, NotFitted, Observation, Settings, Status, Unsupported, ok
+from probes.model import Denied, Memory, NotFitted, Observation, Seconds, Settings, Status, Unsupported, ok
 from tests.agent.kinds import make_kind, make_probe, raising, sleep_for, teach
 
 
@@ -206,3 +206,23 @@ def test_a_run_can_be_ended_early_and_asks_so_while_nobody_answers(monkeypatch: 
     looks = list(runner.look_at_all(probes, {}, stop=lambda: time.monotonic() - began > 0.5))
     assert [found.probe.name for found in looks] == ["q"]
     assert time.monotonic() - began < 1.5
+
+
+def test_texts_known_to_be_clean_are_remembered_but_never_many_nor_long_nor_dirty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: set[str] = set()
+    monkeypatch.setattr(runner, "_known", known)
+    monkeypatch.setattr(runner, "WORDS", 10)
+    facts: dict = {f"key{number}": "x" * 500 for number in range(50)}
+    teach(monkeypatch, make_kind("odd", sleep_for(0), lambda *_: ok({"4111111111111111": "4111111111111111", **facts})))
+    for _ in range(2):
+        seen, _took = run([make_probe("o", "odd")])
+        assert seen["o"].measurements["************1111"] == "************1111"
+    assert known == {f"key{number}" for number in range(10)}
+
+
+def test_what_is_no_plain_text_or_number_is_made_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(monkeypatch, make_kind("odd", sleep_for(0), lambda *_: ok({"timeout": Seconds(3), "status": Status.OK})))
+    seen, _ = run([make_probe("o", "odd")])
+    assert {type(value) for value in seen["o"].measurements.values()} == {float, str}

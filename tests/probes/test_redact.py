@@ -177,6 +177,62 @@ def test_any_text_comes_through(text: str) -> None:
     assert isinstance(scrub(text, cut=True), str)
 
 
+PIECES = (
+    *(
+        "pan",
+        "card no",
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "5A08",
+        "5F20",
+        "5f24",
+        "F2",
+        "DE 14",
+        "field",
+        "bit 35",
+    ),
+    *("de55", "data element", "域", "%B", "^", "=", "D", "*1111", "0x", "\\x", "3", "34", "35", "0527", "12/27", "pin"),
+    *(
+        " ",
+        "-",
+        ".",
+        "/",
+        "+",
+        ":",
+        ",",
+        '"',
+        "track2",
+        "bytes",
+        "rx_bytes",
+        "123",
+        "41",
+        "A",
+        "%20",
+        "%2d",
+        "\n",
+        "token",
+    ),
+)
+NASTY = st.one_of(st.sampled_from(PIECES), st.text("0123456789 -./=^%*dDfF5A2", max_size=8), st.text(max_size=3))
+
+
+@given(st.lists(NASTY, max_size=30).map("".join))
+@settings(max_examples=3000, deadline=None)
+def test_what_is_let_through_at_a_glance_is_what_the_long_way_would_not_change(text: str) -> None:
+    if redact._is_harmless(text):
+        assert redact._scrubbed(text) == text
+
+
+@pytest.mark.parametrize("case", DIRTY, ids=lambda case: case["text"][:40])
+def test_nothing_dirty_is_let_through_at_a_glance(case: dict[str, Any]) -> None:
+    assert not redact._is_harmless(case["text"])
+
+
+@pytest.mark.parametrize("text", ["192.168.100.23:50443", "192.168.100.23: connected in 0.001 s", "rtt_ms", "ok", ""])
+def test_the_everyday_text_is_let_through_at_a_glance(text: str) -> None:
+    assert redact._is_harmless(text)
+
+
 MEGABYTE = 1_000_000
 
 

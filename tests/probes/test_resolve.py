@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 import time
@@ -30,6 +31,29 @@ def answer(*addresses: str) -> list[Any]:
 def test_literals_pass_without_asking(literal: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("asked"))
     assert resolve.resolve(soon(1), literal).addresses == (literal,)
+
+
+NUMERIC = st.one_of(
+    st.text("0123456789.", max_size=16),
+    st.text("0123456789abcdef:.%", max_size=30),
+    st.ip_addresses().map(str),
+    st.text(max_size=20),
+)
+
+
+@given(NUMERIC)
+def test_a_literal_is_what_pythons_own_address_is(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+        expected = True
+    except ValueError:
+        expected = False
+    assert resolve.is_literal(text) is expected
+
+
+@pytest.mark.parametrize("text", ["", "1", "1.2.3", "01.2.3.4", "1.2.3.4 ", "１.2.3.4", "1.2.3.4\0", "fe80::1%", "a"])
+def test_what_only_resembles_an_address_is_a_name(text: str) -> None:
+    assert not resolve.is_literal(text)
 
 
 def test_the_hosts_file_is_part_of_the_systems_path(host: Host) -> None:
