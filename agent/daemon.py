@@ -337,11 +337,11 @@ class Daemon:
             everything=lambda: all_of(known.tracks, known.memories, (*known.book.recent, *known.book.open)),
         )
 
-    def _record(self, event: Event) -> None:
+    def _record(self, event: Event, priority: Priority = Priority.NOTICE) -> None:
         self.known.unsaved.events.append(event)
         self.reporter.note(event)
         if not event.what.startswith("agent."):
-            self.journal.say(Priority.NOTICE, event.what, **event.facts)
+            self.journal.say(priority, event.what, **event.facts)
 
     def _read_notes(self) -> None:
         notes = {}
@@ -362,12 +362,11 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with a new file, the old configuration holds
             lines = str(error).splitlines()
             self.problems["reload"] = "cannot take the new configuration, the old one holds: " + "; ".join(lines)
-            self.journal.say(Priority.ERROR, "reload.refused", cause="; ".join(lines))
-            self._record(Event(at=time.time(), what="reload.refused", facts={"cause": "; ".join(lines[:3])}))
+            refused = Event(at=time.time(), what="reload.refused", facts={"cause": "; ".join(lines[:3])})
+            self._record(refused, Priority.ERROR)
         else:
             self.problems.pop("reload", None)
             self._take_plan()
-            self.journal.say(Priority.NOTICE, "reloaded", probes=len(self.plan.probes))
             self._record(Event(at=time.time(), what="reloaded", facts={"probes": len(self.plan.probes)}))
         systemd.ready(f"watching {len(self.known.probes)} probes")
 

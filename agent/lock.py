@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+PATIENCE_S = 0.3
 
 
 class AlreadyRunning(Exception):
@@ -33,15 +36,27 @@ def lock(place: str | None) -> Iterator[None]:
             os.close(handle)
 
 
+def _locked(handle: int) -> bool:
+    """Try for a moment: whoever only asks whether a daemon lives holds the lock for microseconds."""
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
 def _claim(handle: int, place: str) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(handle):
         holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
         raise AlreadyRunning(
             f"cannot start: the daemon with process id {holder} keeps its state in {place}; "
             "stop it first (`systemctl stop posagent`), or set $STATE_DIRECTORY"
-        ) from None
+        )
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
