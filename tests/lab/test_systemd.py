@@ -437,9 +437,9 @@ def test_a_frozen_main_loop_is_killed_though_its_other_threads_live(till: Till) 
     began = time.monotonic()
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(pid)])
     try:
-        assert until(lambda: "stood still" in till.show("StatusText"), 12)
+        assert until(lambda: "stood still" in till.show("StatusText"), 20)
         until(lambda: till.show("MainPID") != inner and till.show("ActiveState") == "active", 40)
-        assert 12 < time.monotonic() - began < 35
+        assert 6 < time.monotonic() - began < 60
     finally:
         holder.kill()
         holder.wait(10)
