@@ -168,10 +168,9 @@ class Daemon:
 
     def _take_in(self) -> None:
         with contextlib.suppress(queue.Empty):
-            news = self.lookout.news.get(timeout=self._patience())
+            self._take(self.lookout.news.get(timeout=self._patience()))
             for _ in range(AT_A_TIME):
-                self._take(news)
-                news = self.lookout.news.get_nowait()
+                self._take(self.lookout.news.get_nowait())
 
     def _take(self, news: News) -> None:
         if isinstance(news, Look):
