@@ -8,18 +8,19 @@ not.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from probes.host import Host, tcp, tls
-from probes.host.tcp import MARGIN_S, Reach
+from probes.host.cutting import cut_at_the_end
+from probes.host.tcp import Reach
 from probes.host.tls import Handshake
 from probes.redact import scrub
 
@@ -40,12 +41,25 @@ class Site(msgspec.Struct, frozen=True):
     port: int
 
 
+class Request(msgspec.Struct, frozen=True):
+    """What is asked for. Its `repr` says where, and nothing else: the rest may be secret."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.method} {urlsplit(self.url).hostname}"
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What came back. `status` 0: no valid HTTP. The body is for looking into, not for keeping."""
 
     status: int = 0
     phrase: str = ""
     location: str = ""
+    retry_after: str = ""
     body: bytes = b""
     cut: bool = False
     timed_out: bool = False
@@ -76,8 +90,13 @@ def site(url: str) -> Site:
 
 def get(host: Host, url: str, ca_file: str | None = None, proxy: str | None = None) -> Exchange:
     """GET a URL once, following nothing. Raises Unsupported when there is nothing to trust, OutOfTime."""
+    return ask(host, Request(url), ca_file, proxy)
+
+
+def ask(host: Host, request: Request, ca_file: str | None = None, proxy: str | None = None) -> Exchange:
+    """Send one request, following nothing. Raises Unsupported when there is nothing to trust, OutOfTime."""
     began = time.monotonic()
-    target, first = site(url), site(proxy or url)
+    target, first = site(request.url), site(proxy or request.url)
     with contextlib.ExitStack() as stack:
         reach, connection = stack.enter_context(tcp.reaching(host, first.host, first.port))
         if connection is None:
@@ -86,24 +105,27 @@ def get(host: Host, url: str, ca_file: str | None = None, proxy: str | None = No
         handshake, refusal = None, None
         if target.scheme == "https":
             if proxy:
-                refusal = _tunnel(host, connection, target)
+                refusal = _tunnel(host, connection, target, _proxy_headers(proxy))
             if refusal is None:
                 handshake, connection = stack.enter_context(tls.shaking(host, connection, target.host, ca_file))
         answer = None
         if connection is not None and refusal is None:
-            answer = _ask(host, connection, url, absolute=bool(proxy) and target.scheme == "http")
+            by_proxy = proxy if target.scheme == "http" else None
+            answer = _ask(host, connection, request, by_proxy)
         return Exchange(reach, handshake, refusal, answer, time.monotonic() - began)
 
 
-def _ask(host: Host, connection: socket.socket, url: str, absolute: bool) -> Answer:
-    """One request over an open connection."""
+def _ask(host: Host, connection: socket.socket, asked: Request, by_proxy: str | None) -> Answer:
+    """One request over an open connection; a proxy is told the whole URL."""
     import requests
     from urllib3.exceptions import HTTPError
 
-    with _cut_at_the_end(host, connection) as cut:
+    with cut_at_the_end(host, connection) as cut:
         try:
-            request = requests.Request("GET", url, headers=_headers(url)).prepare()
-            response = _adapter(connection, url, absolute).send(request, stream=True, timeout=host.left())
+            headers = {**_headers(asked.url), **_proxy_headers(by_proxy), **asked.headers}
+            request = requests.Request(asked.method, asked.url, headers=headers, data=asked.body).prepare()
+            adapter = _adapter(connection, asked.url, absolute=by_proxy is not None)
+            response = adapter.send(request, stream=True, timeout=host.left())
             with contextlib.closing(response):
                 answer = _read(response)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
@@ -129,6 +151,7 @@ def _read(response: Response) -> Answer:
         status=response.status_code,
         phrase=_clean(response.reason or ""),
         location=response.headers.get("Location", ""),
+        retry_after=response.headers.get("Retry-After", ""),
         body=bytes(body[:CAP]),
         cut=cut,
         error=error,
@@ -174,18 +197,29 @@ def _headers(url: str) -> dict[str, str]:
     }
 
 
+def _proxy_headers(proxy: str | None) -> dict[str, str]:
+    """Who we are to the proxy, where its URL says so."""
+    parts = urlsplit(proxy or "")
+    if not parts.username:
+        return {}
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+
+
 def _authority(target: Site, with_port: bool) -> str:
     name = f"[{target.host}]" if ":" in target.host else target.host
     return f"{name}:{target.port}" if with_port else name
 
 
-def _tunnel(host: Host, connection: socket.socket, target: Site) -> Answer | None:
+def _tunnel(host: Host, connection: socket.socket, target: Site, headers: Mapping[str, str]) -> Answer | None:
     """Ask a proxy for a way to the target; None when it gives one, else its answer."""
-    where = _authority(target, with_port=True).encode("ascii")
-    with _cut_at_the_end(host, connection) as cut:
+    where = _authority(target, with_port=True)
+    lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}", "User-Agent: posagent"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    with cut_at_the_end(host, connection) as cut:
         head = bytearray()
         try:
-            connection.sendall(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\nUser-Agent: posagent\r\n\r\n" % (where, where))
+            connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
             while not head.endswith(b"\r\n\r\n") and len(head) < _CHUNK * 4:
                 byte = connection.recv(1)  # no byte more: the next one belongs to the TLS handshake
                 if not byte:
@@ -204,25 +238,6 @@ def _status_line(head: bytes) -> tuple[int, str]:
     if len(words) < 2 or not words[0].startswith("HTTP/") or not (words[1].isdecimal() and words[1].isascii()):
         return 0, ""
     return int(words[1][:3]), _clean(words[2] if len(words) > 2 else "")
-
-
-@contextlib.contextmanager
-def _cut_at_the_end(host: Host, connection: socket.socket) -> Iterator[threading.Event]:
-    """Cut the connection at the deadline; the event says that it was."""
-    fired = threading.Event()
-
-    def cut() -> None:
-        fired.set()
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS, whose own state the reader is using
-
-    timer = threading.Timer(max(0.0, host.ends - MARGIN_S - time.monotonic()), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield fired
-    finally:
-        timer.cancel()
 
 
 def _innermost(error: BaseException) -> str:
