@@ -130,14 +130,26 @@ class Casework:
     def _weigh(self, case: Case, *, counts: bool) -> None:
         """Open an incident if it is time, else remember how often the case was made."""
         known = [each for each in self.before.pending if _concerns(each, case)]
-        needed = 1 if case.cause in self.rules.certain else self.rules.rounds
+        in_trouble = [name for name in case.explains if name in self.tracks and is_bad(self.tracks[name].status)]
+        needed = self._needed(case, in_trouble)
         seen = min(max((each.rounds for each in known), default=0) + counts, max(needed, self.rules.rounds))
         began_at = min([self._began_at(case), *(each.began_at for each in known)])
-        in_trouble = [name for name in case.explains if name in self.tracks and is_bad(self.tracks[name].status)]
         if seen >= needed and in_trouble and not self._under_another_name(case, in_trouble):
             self._open(case, began_at)
         elif seen:
             self.pending.append(Pending(case.cause, case.explains, seen, began_at, case.fingerprint))
+
+    def _needed(self, case: Case, in_trouble: Sequence[str]) -> int:
+        """How many examinations must have said so.
+
+        What is certain needs one, but two more where all that is in trouble is part of an incident that nothing speaks
+        for any more: the way out of a fault leads through others. A cable is back, its address comes a second later.
+        """
+        if case.cause not in self.rules.certain:
+            return self.rules.rounds
+        unclaimed = (each for identity, each in self.open.items() if not self.claims.get(identity))
+        before = {name for each in unclaimed for name in each.probes}
+        return self.rules.rounds + 1 if in_trouble and before.issuperset(in_trouble) else 1
 
     def _open(self, case: Case, began_at: float) -> None:
         before = next((each for each in reversed(self.recent) if _concerns(each, case)), None)

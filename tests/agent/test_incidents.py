@@ -388,6 +388,28 @@ def test_after_the_routers_recovery_children_that_recover_a_moment_later_open_no
     assert till.examine() == ["#1 resolved"]
 
 
+def test_the_way_out_of_a_fault_opens_nothing_though_it_leads_through_a_certain_one() -> None:
+    till = Till("cable", "gw", "auth", certain=("lan.interface_off", "lan.no_route"))
+    till.bad("cable")
+    assert till.examine(case("lan.interface_off", "cable", "gw", "auth")) == ["#1 opened"]
+    till.bad("gw", "auth")
+    till.good("cable")
+    no_route = case("lan.no_route", "gw", "auth")
+    assert till.confirm(no_route) == []
+    till.good("gw", "auth")
+    assert till.examine() == ["#1 resolved"]
+
+
+def test_a_certain_fault_that_the_way_out_of_another_does_not_leave_is_opened_after_all() -> None:
+    till = Till("cable", "gw", "auth", certain=("lan.interface_off", "lan.no_route"))
+    till.bad("cable", "gw", "auth")
+    assert till.examine(case("lan.interface_off", "cable", "gw", "auth")) == ["#1 opened"]
+    till.good("cable")
+    no_route = case("lan.no_route", "gw", "auth")
+    assert till.confirm(no_route) == []
+    assert "#2 opened" in till.examine(no_route)
+
+
 def test_a_diagnosis_that_was_joined_and_proves_right_after_all_comes_back_when_the_parent_recovers() -> None:
     till = Till("gw", "auth")
     till.bad("auth")
