@@ -5,6 +5,7 @@ State goes to the store in whole batches, the report to its file. What cannot be
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -12,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from agent import report
 from agent.incidents import Book, Incident
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 RETRY_S, SLOWEST_S = 5.0, 60.0
 """How long after a failed write the next is tried: at first, and at most."""
+IN_MEMORY = "posagent runs on in memory and tries again"
+HALF_WRITTEN_S = 60.0
+"""A report that nobody finished in this time was being written when its writer was killed."""
 UNSAVED_AT_MOST = 20_000
 """Transitions and events that wait in memory; beyond it the oldest go."""
 
@@ -45,22 +51,27 @@ class Keeper:
         self._retry_at = 0.0
         self._retry_s = RETRY_S
         self._seq = 0
+        self._swept = False
+        self._told: set[str] = set()
 
     # --- state --------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Open the state file; where that fails the daemon runs on in memory and tries again with every save."""
         try:
-            store = Store(directory(self._env) / "state.sqlite")
+            self._open()
         except StoreError as error:
-            self.problems["state"] = f"{error}; posagent runs on in memory and tries again"
-            return
-        self._store = store
-        self.problems.pop("state", None)
-        self._tell_of(store)
+            self._fail(error)
+
+    def _open(self) -> Store:
+        self._store = Store(directory(self._env) / "state.sqlite")
+        self._told.clear()
+        self._tell_of(self._store)
+        return self._store
 
     def _tell_of(self, store: Store) -> None:
-        for sentence in store.problems:
+        for sentence in set(store.problems) - self._told:
+            self._told.add(sentence)
             self.problems["state.corrupt"] = sentence
             self.news.append(Event(at=time.time(), what="state.corrupt", facts={"detail": sentence}))
         store.problems.clear()
@@ -69,10 +80,12 @@ class Keeper:
         if self._store is None:
             return otherwise
         try:
-            return question(self._store)
+            found = question(self._store)
         except StoreError as error:
-            self.problems["state"] = str(error)
+            self._fail(error)
             return otherwise
+        self._tell_of(self._store)
+        return found
 
     def tracks(self) -> dict[str, Track]:
         """As they were last saved."""
@@ -119,13 +132,12 @@ class Keeper:
         """Keep this and what waits. `everything` is asked for all there is to keep when a new file had to be begun."""
         self._pending.merge(batch)
         self._bound()
-        if self._pending.empty or time.monotonic() < self._retry_at:
+        if time.monotonic() < self._retry_at or (self._pending.empty and not self._retry_at):
             return self._pending.empty
-        fresh = self._store is None
-        if self._store is None:
-            self.open()
+        if self._pending.empty:  # a read failed: whether the file is well shows when something is written
+            self._pending.marks["last_seen"] = f"{time.time():.3f}"
         try:
-            self._put(durable, everything, fresh=fresh)
+            self._put(durable, everything)
         except StoreError as error:
             self._fail(error)
             return False
@@ -133,25 +145,46 @@ class Keeper:
         self.problems.pop("state", None)
         return True
 
-    def _put(self, durable: bool, everything: Callable[[], Batch], *, fresh: bool) -> None:
-        if self._store is None:
-            raise StoreError(self.problems.get("state", "cannot open the state file"))
-        first = everything() if fresh else Batch()
-        first.merge(self._pending)
+    def _put(self, durable: bool, everything: Callable[[], Batch]) -> None:
+        store, first = self._store, self._pending
+        if store is None:
+            store = self._open()
+            first = self._all_into(store, everything())
         try:
-            self._store.save(first, durable=durable)
+            store.save(first, durable=durable)
         except StoreCorrupt:
-            self._store.reopen()
-            self._tell_of(self._store)
-            first = everything()  # the new file is empty
-            first.merge(self._pending)
-            self._store.save(first, durable=durable)
+            store.reopen()
+            self._told.clear()
+            self._tell_of(store)
+            store.save(self._all_into(store, everything()), durable=durable)
         self._pending = Batch()
 
+    def _all_into(self, store: Store, all_there_is: Batch) -> Batch:
+        """For a file that this life has not written to: it is empty, or comes from an earlier one.
+
+        What an earlier life left open there and this one knows nothing of is over, or was told anew by another id.
+        """
+        all_there_is.merge(self._pending)
+        known = {each.id: each for each in all_there_is.incidents}
+        for stray in store.open_incidents():
+            if stray.id not in known:
+                heir = next((each.id for each in known.values() if _is_same_fault(stray, each)), None)
+                over = msgspec.structs.replace(stray, resolved_at=time.time(), joined_to=heir)
+                all_there_is.incidents.append(over)
+        if self._seq:
+            self._seq = max(self._seq, store.next_seq())
+        return all_there_is
+
+    @property
+    def behind(self) -> bool:
+        """Whether a file refused and it is time to try again: call `save`, with nothing if need be."""
+        return bool(self._retry_at) and time.monotonic() >= self._retry_at
+
     def _fail(self, error: StoreError) -> None:
-        self.problems["state"] = f"{error}; posagent runs on in memory and tries again"
-        self._retry_at = time.monotonic() + self._retry_s
-        self._retry_s = min(2 * self._retry_s, SLOWEST_S)
+        self.problems["state"] = f"{error}; {IN_MEMORY}"
+        now = time.monotonic()
+        if now >= self._retry_at:
+            self._retry_at, self._retry_s = now + self._retry_s, min(2 * self._retry_s, SLOWEST_S)
 
     def _bound(self) -> None:
         for waiting in (self._pending.transitions, self._pending.events):
@@ -199,7 +232,22 @@ class Keeper:
             self.problems["report"] = f"cannot write {self.report_path}: {error.strerror or error}; trying again"
             return False
         self.problems.pop("report", None)
+        self._sweep(self.report_path)
         return True
+
+    def _sweep(self, path: Path) -> None:
+        """Once: remove what writers left that were killed while they wrote."""
+        if self._swept:
+            return
+        self._swept = True
+        with contextlib.suppress(OSError):
+            for left in path.parent.glob(f".{path.name}.*"):
+                if abs(time.time() - left.stat().st_mtime) > HALF_WRITTEN_S:
+                    left.unlink()
+
+
+def _is_same_fault(one: Incident, other: Incident) -> bool:
+    return other.resolved_at is None and one.cause == other.cause and not set(one.probes).isdisjoint(other.probes)
 
 
 def all_of(tracks: Mapping[str, Track], memories: Mapping[str, Memory], incidents: Sequence[Incident]) -> Batch:

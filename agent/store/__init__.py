@@ -73,7 +73,10 @@ class Store:
                 if not self.path.exists():
                     raise
                 # On a disk that takes nothing the past can still be known; every save tries again to open it.
-                self._db = self._attempt(lambda: file.readable(self.path))
+                try:
+                    self._db = self._attempt(lambda: file.readable(self.path))
+                except StoreError:
+                    raise error from None  # there is no past to know: the disk is what is to be told
                 self._refused = error
         self._identity = file.identity(self.path)
         self._seen = self._attempt(lambda: file.number(self._db, "data_version"))
