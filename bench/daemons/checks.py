@@ -25,14 +25,13 @@ class Check:
 
 
 def sixteen() -> list[Check]:
-    """Eight ports of eight hosts, TLS, HTTP, a name, two pings, disk, memory and load."""
+    """Nine ports of nine hosts, TLS, HTTP, a name, a ping, disk, memory and load."""
     return [
-        *(Check(f"port{n}", "port", f"198.18.0.{10 + n}", PLAIN_PORT) for n in range(8)),
+        *(Check(f"port{n}", "port", f"198.18.0.{10 + n}", PLAIN_PORT) for n in range(9)),
         Check("tls", "tls", "198.18.0.20", TLS_PORT),
         Check("http", "http", "198.18.0.21", HTTP_PORT),
         Check("dns", "dns", ROUTER, 53),
         Check("router", "ping", ROUTER),
-        Check("far", "ping", "198.18.0.22"),
         Check("disk", "disk"),
         Check("memory", "memory"),
         Check("load", "load"),
