@@ -1,5 +1,7 @@
 /* A wall clock that is wrong by as many seconds as the file named in POSAGENT_LAB_SKEW says, as after a dead CMOS
- * battery; sleeps and the monotonic clock stay true. Build: gcc -shared -fPIC -O2 -o skewclock.so skewclock.c -ldl
+ * battery; sleeps and the monotonic clock stay true. A second number in the file is how many seconds the PC was
+ * suspended: the wall clock and CLOCK_BOOTTIME went on meanwhile, the monotonic clock did not.
+ * Build: gcc -shared -fPIC -O2 -o skewclock.so skewclock.c -ldl
  * Use: LD_PRELOAD=skewclock.so. The file is read at every call, so that the clock may jump while a program runs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,17 +11,22 @@
 #include <time.h>
 #include <unistd.h>
 
-static long skew_seconds(void) {
+struct skew { long wall, slept; };
+
+static struct skew skew_seconds(void) {
+    struct skew none = {0, 0};
     const char *path = getenv("POSAGENT_LAB_SKEW");
-    char text[32];
-    if (path == NULL) return 0;
+    char text[64], *rest;
+    if (path == NULL) return none;
     int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return 0;
+    if (file < 0) return none;
     ssize_t size = read(file, text, sizeof text - 1);
     close(file);
-    if (size <= 0) return 0;
+    if (size <= 0) return none;
     text[size] = '\0';
-    return strtol(text, NULL, 10);
+    none.wall = strtol(text, &rest, 10);
+    none.slept = strtol(rest, NULL, 10);
+    return none;
 }
 
 static int is_wall_clock(clockid_t clock) {
@@ -30,7 +37,10 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
     int answer = real(clock, now);
-    if (answer == 0 && is_wall_clock(clock)) now->tv_sec += skew_seconds();
+    if (answer == 0 && (is_wall_clock(clock) || clock == CLOCK_BOOTTIME)) {
+        struct skew skew = skew_seconds();
+        now->tv_sec += skew.slept + (clock == CLOCK_BOOTTIME ? 0 : skew.wall);
+    }
     return answer;
 }
 
