@@ -103,7 +103,7 @@ def problems(settings: ProcessSettings) -> Iterator[tuple[str, str]]:
 def read(settings: ProcessSettings, host: Host) -> Reading:
     """Look through /proc once."""
     fitting = [process for process in processes.everything(host) if _fits(settings, process)]
-    alive = [process for process in fitting if process.runs]
+    alive = [processes.with_memory(host, process) for process in fitting if process.runs]
     if not alive and not processes.sees_others(host):
         raise Denied(
             "the system hides other users' programs (hidepid); posagent needs the group that may see them",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal
 
 import msgspec
@@ -22,6 +22,8 @@ PID_LIMIT = 1 << 22
 KERNEL_THREAD = 0x00200000
 INTERPRETER = re.compile(r"^(python|perl|ruby|node|java|mono|dotnet|php|wine|sh$|bash|dash|busybox)")
 GONE = " (deleted)"
+KNOWN_AT_MOST = 4096
+_KNOWN: dict[tuple[Path, str, str], tuple[str, ...]] = {}
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -92,7 +94,25 @@ def called(host: Host, name: str) -> list[tuple[int, bool]]:
 
 
 def names(host: Host, pid: int) -> tuple[str, ...]:
-    """What a process goes by: the kernel's name for it, its program, and an interpreter's script. Empty when gone."""
+    """What a process goes by: the kernel's name for it, its program, and an interpreter's script. Empty when gone.
+
+    Remembered by process id, the kernel's name and the start: a program that becomes another one gets another name.
+    """
+    stat = files.read_word(host.path(f"/proc/{pid}/stat")) or ""
+    head, _, tail = stat.rpartition(")")
+    fields = tail.split(None, 20)
+    if len(fields) < 20:
+        return _names(host, pid)
+    key = (host.root, head, fields[19])
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= KNOWN_AT_MOST:
+            _KNOWN.clear()
+        known = _KNOWN[key] = _names(host, pid)
+    return known
+
+
+def _names(host: Host, pid: int) -> tuple[str, ...]:
     short = scrub(files.read_word(host.path(f"/proc/{pid}/comm")) or "")
     try:
         words = files.read_text(host.path(f"/proc/{pid}/cmdline"), 4096).split("\0")
@@ -142,12 +162,12 @@ def _holds(
     host: Host, pid: int, node: str, stat: os.stat_result | None
 ) -> tuple[Literal["open", "dead node", ""], bool]:
     """How a process holds the node, and whether we may see."""
-    directory = host.path(f"/proc/{pid}/fd")
+    directory = str(host.path(f"/proc/{pid}/fd"))
     dead = False
     try:
         for number in os.listdir(directory):  # noqa: PTH208 - thousands of names; no need for thousands of paths
             try:
-                target = os.readlink(directory / number)  # noqa: PTH115 - the text of the link, as the kernel wrote it
+                target = os.readlink(f"{directory}/{number}")  # noqa: PTH115 - the link as the kernel wrote it
             except FileNotFoundError:
                 continue
             if target.startswith("/dev/tty") and target.endswith(GONE):

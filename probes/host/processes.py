@@ -9,13 +9,20 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from probes.host import Host, files, holders
 
 LISTEN = "0A"
+_NUMBERS = re.compile(r"-?\d{1,20}(?: -?\d{1,20})*", re.ASCII)
 COMMAND_LINE = 8192
+TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+KNOWN_AT_MOST = 4096
+_KNOWN: dict[tuple[Path, str, str], tuple[tuple[str, ...], str]] = {}
+"""Names and command line of a process, by its id, the kernel's name for it, and its start: a program that becomes
+another one (exec) gets another name, and a till's hundreds of processes need not be read whole every 30 s."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -133,32 +140,46 @@ def parse_stat(text: str) -> list[str] | None:
     """Fields of /proc/PID/stat from the state on; the name before them may hold anything, brackets included."""
     fields = text.rpartition(")")[2].split()
     numbers = fields[1:22]
-    return fields if len(fields) >= 22 and all(re.fullmatch(r"-?\d{1,20}", word) for word in numbers) else None
+    return fields if len(fields) >= 22 and _NUMBERS.fullmatch(" ".join(numbers)) else None
 
 
 def _read(host: Host, pid: int) -> Process | None:
-    """One process; None where it ended meanwhile, or is a thread of the kernel."""
-    fields = parse_stat(files.read_word(host.path(f"/proc/{pid}/stat")) or "")
+    """One process, but for its memory; None where it ended meanwhile, or is a thread of the kernel."""
+    stat = files.read_word(host.path(f"/proc/{pid}/stat")) or ""
+    fields = parse_stat(stat)
     if fields is None or int(fields[6]) & holders.KERNEL_THREAD:
         return None
-    try:
-        words = files.read_bytes(host.path(f"/proc/{pid}/cmdline"), COMMAND_LINE).decode("utf-8", "replace")
-    except OSError:
-        words = ""
-    names = holders.names(host, pid)
-    pages = (files.read_word(host.path(f"/proc/{pid}/statm")) or "").split()
-    resident, shared = (int(word) if word.isascii() and word.isdecimal() else 0 for word in [*pages, "", "", ""][1:3])
+    key = (host.root, stat.rpartition(")")[0], fields[19])
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= KNOWN_AT_MOST:
+            _KNOWN.clear()
+        known = _KNOWN[key] = (holders.names(host, pid), _command_line(host, pid))
+    names, command_line = known
     return Process(
         pid=pid,
         name=names[0] if names else "?",
         names=names,
-        command_line=" ".join(words.split("\0")).strip(),
+        command_line=command_line,
         parent=int(fields[1]),
         state=fields[0],
-        started=int(fields[19]) / os.sysconf("SC_CLK_TCK"),
-        own_memory=max(0, resident - shared) * os.sysconf("SC_PAGE_SIZE"),
-        shared_memory=shared * os.sysconf("SC_PAGE_SIZE"),
+        started=int(fields[19]) / TICKS,
     )
+
+
+def _command_line(host: Host, pid: int) -> str:
+    try:
+        words = files.read_bytes(host.path(f"/proc/{pid}/cmdline"), COMMAND_LINE).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return " ".join(words.split("\0")).strip()
+
+
+def with_memory(host: Host, process: Process) -> Process:
+    """The same process, and what it takes of memory now."""
+    pages = (files.read_word(host.path(f"/proc/{process.pid}/statm")) or "").split()
+    resident, shared = (int(word) if word.isascii() and word.isdecimal() else 0 for word in [*pages, "", "", ""][1:3])
+    return msgspec.structs.replace(process, own_memory=max(0, resident - shared) * PAGE, shared_memory=shared * PAGE)
 
 
 def _is_posagent(process: Process) -> bool:
