@@ -11,6 +11,8 @@ import msgspec
 from msgspec.structs import fields
 
 from agent.config import toml, typed
+from agent.config.channels import WebChannel
+from agent.config.model import Channel
 from agent.config.probe_tables import PRESET, takes_targets
 from agent.config.samples import SAMPLES
 from agent.config.secret import Secret
@@ -65,6 +67,23 @@ def network_settings() -> list[Setting]:
     """What every network kind takes as well."""
     common = {info.name for info in fields(Settings)}
     return [setting for setting in settings_of(NetworkSettings) if setting.name not in common]
+
+
+def common_channel_settings() -> list[Setting]:
+    """What every channel takes."""
+    return settings_of(Channel, {"kind": "journal"})
+
+
+def web_channel_settings() -> list[Setting]:
+    """What every channel over HTTPS takes as well."""
+    common = {info.name for info in fields(Channel)}
+    return [setting for setting in settings_of(WebChannel) if setting.name not in common]
+
+
+def own_channel_settings(kind: type[Channel]) -> list[Setting]:
+    """What one kind of channel takes besides."""
+    common = {info.name for info in fields(WebChannel if issubclass(kind, WebChannel) else Channel)}
+    return [setting for setting in settings_of(kind) if setting.name not in common]
 
 
 def is_network(kind: Kind[Any, Any]) -> bool:

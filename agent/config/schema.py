@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec.structs import fields
 
 from agent.config import describe, presets, typed
-from agent.config.model import PROBE_NAME, Sections
+from agent.config.channels import KINDS as CHANNELS
+from agent.config.model import PROBE_NAME, Channel, Sections
 from agent.config.probe_tables import PRESET, takes_targets
 from agent.config.secret import Secret
 from probes import registry
@@ -29,28 +31,44 @@ def schema() -> Schema:
     """The schema of the whole file, each kind told by its `kind`."""
     top = _struct(Sections)
     kinds = {name: registry.find(name) for name in registry.names()}
-    top["properties"]["probes"] |= {
-        "propertyNames": {"pattern": f"^{PROBE_NAME.pattern}$"},
-        "additionalProperties": {
-            "type": "object",
-            "required": ["kind"],
-            "properties": {"kind": {"enum": list(kinds)}},
-            "allOf": [
-                {
-                    "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
-                    "then": {"$ref": f"#/$defs/{name}"},
-                }
-                for name in kinds
-            ],
-        },
-    }
+    top["properties"]["probes"] |= _by_kind({name: name for name in kinds})
+    top["properties"]["channels"] |= _by_kind({name: f"channel-{name}" for name in CHANNELS})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "posagent.config/1",
         "title": "posagent configuration",
         **top,
-        "$defs": {"duration": DURATION, **{name: _kind(kind) for name, kind in kinds.items()}},
+        "$defs": {
+            "duration": DURATION,
+            **{name: _kind(kind) for name, kind in kinds.items()},
+            **{f"channel-{name}": _channel(name, kind) for name, kind in CHANNELS.items()},
+        },
     }
+
+
+def _by_kind(definitions: Mapping[str, str]) -> Schema:
+    """Tables with names of the user's own, each of which a definition describes, told by its `kind`."""
+    return {
+        "propertyNames": {"pattern": f"^{PROBE_NAME.pattern}$"},
+        "additionalProperties": {
+            "type": "object",
+            "required": ["kind"],
+            "properties": {"kind": {"enum": list(definitions)}},
+            "allOf": [
+                {
+                    "if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+                    "then": {"$ref": f"#/$defs/{definition}"},
+                }
+                for name, definition in definitions.items()
+            ],
+        },
+    }
+
+
+def _channel(name: str, kind: type[Channel]) -> Schema:
+    made = _struct(kind)
+    made["properties"]["kind"] = {"const": name}
+    return made
 
 
 def _kind(kind: Kind[Any, Any]) -> Schema:

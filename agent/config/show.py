@@ -41,6 +41,9 @@ def show(config: Config) -> str:
         if info.name == "probes":
             for name, settings in value.items():
                 tables += ["", f"[probes.{toml.key(name)}]", *_items(_effective(settings, config))]
+        elif info.name == "channels":
+            for name, channel in value.items():
+                tables += ["", f"[channels.{toml.key(name)}]", *_items(channel)]
         elif isinstance(value, (msgspec.Struct, dict)):
             tables += ["", f"[{info.encode_name}]", *_items(value)]
         else:

@@ -74,7 +74,7 @@ def peel(of: Any) -> tuple[Any, tuple[Meta, ...]]:
 def convert(value: Any, of: Any, path: Path, notes: Notes) -> Any:
     """The value as its type, or NO_VALUE with everything that is wrong in `notes`."""
     core, _ = peel(of)
-    if core is Secret:
+    if core is Secret or (isinstance(value, dict) and _is_union(core) and Secret in _members(core)):
         return _secret(value, path, notes)
     if isinstance(core, type) and issubclass(core, msgspec.Struct):
         return _struct(value, core, path, notes)
