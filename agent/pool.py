@@ -42,6 +42,7 @@ class Pool:
         self._idle: list[_Worker] = []
         self._workers = 0
         self._taken = 0
+        self._help = 1
         self._hung: Counter[str] = Counter()
         self._overran: Counter[str] = Counter()
         self._parked: dict[str, float] = {}
@@ -224,13 +225,16 @@ class Pool:
         return late
 
     def _relieve(self, now: float) -> Iterator[Look]:
-        """Where those at work stand still, as many again come to help."""
+        """Where those at work stand still one comes to help, then two, four, until there is nothing left to begin."""
         taken, self._taken = self._taken, 0
+        if not self._waiting:
+            self._help = 1
         if not self._waiting or self._waiting[0].asked + STALL_S > now or taken > self._brisk(now) > 0:
             return
         refusal = ""
-        for _ in range(min(len(self._waiting), max(1, self._workers - len(self._idle)))):
+        for _ in range(min(len(self._waiting), self._help)):
             refusal = refusal or self._rouse()
+        self._help *= 2
         while refusal and not self._workers and self._waiting:
             one = self._waiting.popleft()
             self._owed.discard(one.probe.name)
