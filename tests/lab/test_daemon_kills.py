@@ -6,13 +6,12 @@ address that is taken away and given back, so that kernel events and examination
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +141,11 @@ class Witness:
         of_each = Counter(self.of(each) for each in stored)
         assert of_each[STEADY] == 1, "one fault that never went away was told anew"
         for name in FICKLE:
-            assert of_each[name] <= self.times[name], f"{name} broke {self.times[name]} times: {of_each[name]} incidents"
+            assert of_each[name] <= self.times[name], (
+                f"{name} broke {self.times[name]} times: {of_each[name]} incidents"
+            )
             mine = sorted((each for each in stored if self.of(each) == name), key=lambda each: each.opened_at)
-            for before, after in zip(mine, mine[1:], strict=False):
+            for before, after in pairwise(mine):
                 assert (before.resolved_at or 0) <= after.opened_at
         self.counts["incidents"] = len(stored)
         return stored
@@ -160,7 +161,12 @@ def lives_of(number: int, place: Path) -> dict[str, Any]:
     chance = random.Random(SEED + number)
     with Room(place) as room:
         Room.sh(*room.inside("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"))
-        for line in ("link add v0 type veth peer name v1", "link set v0 up", "link set v1 up", "a add 192.0.2.9/24 dev v0"):
+        for line in (
+            "link add v0 type veth peer name v1",
+            "link set v0 up",
+            "link set v1 up",
+            "a add 192.0.2.9/24 dev v0",
+        ):
             Room.sh("ip", "-n", room.name, *line.split())
         with Till(place / "till", inside=room.inside()) as till:
             till.watch(ADDRESS, "interface", name="v0", min_speed=0)
