@@ -18,15 +18,29 @@ import msgspec
 from agent import homes
 from agent.incidents import Incident
 from agent.state import Track, Transition
-from agent.store import file, retention, rows
-from agent.store.words import AvailabilityRow, Batch, Event, Note, Silence, StoreCorrupt, StoreError, StoreMissing
+from agent.store import file, outbox, retention, rows
+from agent.store.outbox import Outbox
+from agent.store.words import (
+    AvailabilityRow,
+    Batch,
+    Event,
+    Fate,
+    Note,
+    Outgoing,
+    Silence,
+    StoreCorrupt,
+    StoreError,
+    StoreMissing,
+)
 from probes.model import Memory
 
 __all__ = [
     "AvailabilityRow",
     "Batch",
     "Event",
+    "Fate",
     "Note",
+    "Outgoing",
     "Silence",
     "Store",
     "StoreCorrupt",
@@ -166,7 +180,7 @@ class Store:
         What is still open is never forgotten, nor what probes remember.
         """
         with self._writing() as db:
-            dropped = retention.expire(db, now - keep)
+            dropped = retention.expire(db, now - keep, now)
         while retention.too_large(self._db, max_bytes):
             with self._writing() as db:
                 fewer = retention.shrink(db)
@@ -177,7 +191,26 @@ class Store:
             retention.give_back(self._db, max_bytes)
         return dropped
 
+    def hasten(self, channel: str, now: float) -> int:
+        """This channel works again: all that waits for it is due now. Returns how many were not."""
+        with self._writing() as db:
+            return outbox.hasten(db, channel, now)
+
+    def bring_down(self, quota: int, now: float) -> int:
+        """Where more than `quota` notices wait, the oldest of resolved incidents are dropped first; how many were."""
+        with self._writing() as db:
+            return outbox.bring_down(db, quota, now)
+
     # Reading
+
+    @property
+    def outbox(self) -> Outbox:
+        """The notices that wait, and what became of the others."""
+        return Outbox(self._ask, self._sound)
+
+    def told(self, kind: type[T]) -> dict[str, T]:
+        """By incident: who was told of it."""
+        return self._named(kind, "SELECT incident, told FROM told")
 
     def memories(self) -> dict[str, dict[str, Any]]:
         """What each probe noted at its last look; a note that cannot be read is forgotten."""

@@ -14,6 +14,10 @@ ROOM = 0.9
 SHARE = 10
 """One step forgets the oldest tenth of everything that is over."""
 
+UNTOLD_S = 30 * DAY_S
+"""What could not be told for so long, through a channel that is dead or no longer configured, helps nobody."""
+
+_TOLD_OF_NOTHING = "DELETE FROM told WHERE incident NOT IN (SELECT id FROM incident)"
 _OVER = (  # how much is over, and: forget the oldest of it
     (
         "SELECT count(*) FROM incident WHERE resolved_at IS NOT NULL",
@@ -29,10 +33,15 @@ _OVER = (  # how much is over, and: forget the oldest of it
         "SELECT count(*) FROM event",
         """DELETE FROM event WHERE (at, what, facts) IN (SELECT at, what, facts FROM event ORDER BY at LIMIT ?)""",
     ),
+    (
+        "SELECT count(*) FROM outbox WHERE state <> 'waiting'",
+        """DELETE FROM outbox WHERE id IN
+           (SELECT id FROM outbox WHERE state <> 'waiting' ORDER BY finished LIMIT ?)""",
+    ),
 )
 
 
-def expire(db: sqlite3.Connection, before: float) -> int:
+def expire(db: sqlite3.Connection, before: float, now: float) -> int:
     """Forget what was over before that time; returns how many rows."""
     day = time.strftime("%Y-%m-%d", time.gmtime(max(0.0, before - DAY_S)))  # a day lasts longer in some time zones
     dropped = 0
@@ -43,14 +52,17 @@ def expire(db: sqlite3.Connection, before: float) -> int:
         ("DELETE FROM availability WHERE day < ?", day),
         ("DELETE FROM silence WHERE until < ?", before),
         ("DELETE FROM note WHERE at < ? AND incident NOT IN (SELECT id FROM incident)", before),
+        ("DELETE FROM outbox WHERE state <> 'waiting' AND finished < ?", before),
+        ("DELETE FROM outbox WHERE state = 'waiting' AND created < ?", min(before, now - UNTOLD_S)),
     ):
         dropped += db.execute(sql, (value,)).rowcount
-    return dropped
+    return dropped + db.execute(_TOLD_OF_NOTHING).rowcount
 
 
 def too_large(db: sqlite3.Connection, most: int) -> bool:
-    """Does what is in use exceed the limit?"""
-    return _bytes(db, used=True) > most
+    """Does what is in use exceed the limit? What waits to be told has a limit of its own and is not the past."""
+    (waiting,) = db.execute("SELECT total(length(message)) FROM outbox WHERE state = 'waiting'").fetchone()
+    return _bytes(db, used=True) - int(waiting) > most
 
 
 def shrink(db: sqlite3.Connection) -> int:
@@ -59,7 +71,8 @@ def shrink(db: sqlite3.Connection) -> int:
     for how_many, forget in _OVER:
         (count,) = db.execute(how_many).fetchone()
         dropped += db.execute(forget, (count // SHARE + 1,)).rowcount
-    dropped += db.execute("DELETE FROM note WHERE incident NOT IN (SELECT id FROM incident)").rowcount
+    for sql in ("DELETE FROM note WHERE incident NOT IN (SELECT id FROM incident)", _TOLD_OF_NOTHING):
+        dropped += db.execute(sql).rowcount
     if not dropped:
         dropped = db.execute("DELETE FROM availability WHERE day IN (SELECT min(day) FROM availability)").rowcount
     return dropped

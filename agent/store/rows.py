@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.store.words import AvailabilityRow, Batch, Event
+from agent.store.words import AvailabilityRow, Batch, Event, Fate, Outgoing
 from probes.model import Scalar
 
 T = TypeVar("T")
 Work = list[tuple[str, list[tuple[Any, ...]]]]
+
+OUTGOING = Outgoing.__struct_fields__
 
 # Each leaves a row alone that says the same already: then its page is not written either.
 _SEQ = """
@@ -44,6 +46,17 @@ _MARK = """
     INSERT INTO mark VALUES (?, ?)
     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE excluded.value <> value
 """
+_TOLD = """
+    INSERT INTO told VALUES (?, ?)
+    ON CONFLICT (incident) DO UPDATE SET told = excluded.told WHERE excluded.told <> told
+"""
+_COLUMNS, _MARKS = ", ".join(OUTGOING), ", ".join("?" * len(OUTGOING))
+_NOTICE = f"INSERT OR IGNORE INTO outbox ({_COLUMNS}) VALUES ({_MARKS})"  # noqa: S608 -- names of our own fields
+_FATE = """
+    UPDATE outbox SET state = ?, due = ?, attempts = ?, detail = ?, passed_on = max(passed_on, ?),
+        finished = ?, message = iif(?, message, x'')
+    WHERE key = ? AND channel = ? AND state = 'waiting'
+"""
 
 
 def work(batch: Batch) -> Work:
@@ -56,9 +69,23 @@ def work(batch: Batch) -> Work:
         (_AVAILABILITY, list(batch.availability)),
         (_EVENT, [(one.at, one.what, text(one.facts)) for one in batch.events]),
         (_MARK, list(batch.marks.items())),
+        (_TOLD, [(name, text(told)) for name, told in batch.told.items()]),
+        (_NOTICE, [_notice(one) for one in batch.notices]),
+        (_FATE, [_fate(one) for one in batch.fates]),
         (_SEQ, [] if batch.seq is None else [(batch.seq,)]),
     ]
     return [(sql, rows) for sql, rows in all_of_it if rows]
+
+
+def _notice(one: Outgoing) -> tuple[Any, ...]:
+    *front, detail, instead_of, passed_on, message = msgspec.structs.astuple(one)
+    return (*front, plain(detail), instead_of, passed_on, plain(message).encode())
+
+
+def _fate(one: Fate) -> tuple[Any, ...]:
+    waits = one.state == "waiting"
+    told = (one.state, one.due, one.attempts, plain(one.detail), one.passed_on)
+    return (*told, None if waits else one.at, waits, one.key, one.channel)
 
 
 def text(value: Any) -> str:
@@ -68,6 +95,11 @@ def text(value: Any) -> str:
         return msgspec.json.encode(plain).decode()
     except UnicodeEncodeError:
         return json.dumps(plain, separators=(",", ":"))
+
+
+def plain(told: str) -> str:
+    """Without letters that no file can hold."""
+    return told.encode("utf-8", "replace").decode()
 
 
 def value(kind: type[T], noted: object) -> T | None:
@@ -102,3 +134,10 @@ def event(row: Sequence[object]) -> Event | None:
     at, what, noted = row
     facts = value(dict[str, Scalar], noted)
     return None if facts is None else struct(Event, (at, what, facts))
+
+
+def outgoing(row: Sequence[object]) -> Outgoing | None:
+    """A row of the outbox, its columns in the order of OUTGOING."""
+    *front, passed_on, message = row
+    told = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
+    return struct(Outgoing, (*front, bool(passed_on), told))

@@ -24,6 +24,16 @@ MIGRATIONS = (
     CREATE TABLE outbox (id INTEGER PRIMARY KEY, channel TEXT NOT NULL, incident TEXT, created REAL NOT NULL,
         due REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, body TEXT NOT NULL, state TEXT NOT NULL);
     """,
+    """
+    DROP TABLE outbox;
+    CREATE TABLE outbox (id INTEGER PRIMARY KEY, key TEXT NOT NULL, channel TEXT NOT NULL, incident TEXT NOT NULL,
+        what TEXT NOT NULL, level INTEGER NOT NULL, at REAL NOT NULL, created REAL NOT NULL, due REAL NOT NULL,
+        attempts INTEGER NOT NULL, state TEXT NOT NULL, finished REAL, detail TEXT NOT NULL,
+        instead_of TEXT NOT NULL, passed_on INTEGER NOT NULL, message BLOB NOT NULL, UNIQUE (key, channel));
+    CREATE INDEX outbox_waiting ON outbox (channel, due) WHERE state = 'waiting';
+    CREATE INDEX outbox_order ON outbox (incident, channel, id) WHERE state = 'waiting';
+    CREATE TABLE told (incident TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 """Step n brings a file from version n to n + 1; a step that was released is never edited.
 
@@ -43,6 +53,7 @@ TABLES = frozenset(
         "note",
         "silence",
         "outbox",
+        "told",
     )
 )
 PAGE = 1024

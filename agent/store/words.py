@@ -7,6 +7,8 @@ StoreError            the state cannot be read or kept now; the same batch can b
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 
 from agent.incidents import Incident
@@ -58,6 +60,60 @@ class Silence(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+NoticeState = Literal["waiting", "sent", "refused", "dropped"]
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A notice on its way through one channel. Together `key` and `channel` are there once, ever. Unix seconds."""
+
+    key: str
+    """The idempotency key: the same notice has the same one through every channel and at every attempt."""
+    channel: str
+    incident: str
+    what: str
+    """Such as `opened`, `escalated`, `reminder`, `resolved`, `joined`."""
+    level: int = 0
+    at: float
+    """When there was something to tell."""
+    created: float
+    """When it was put into the outbox for this channel."""
+    due: float
+    attempts: int = 0
+    state: NoticeState = "waiting"
+    finished: float | None = None
+    detail: str = ""
+    """What came of the last attempt."""
+    instead_of: str = ""
+    """The channel that it stands in for."""
+    passed_on: bool = False
+    """Another channel stands in for this one."""
+    message: str = ""
+    """The message as JSON; empty once it is no longer needed."""
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """Which one it is."""
+        return self.key, self.channel
+
+
+class Fate(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a notice in the outbox: sent, refused, or due again later."""
+
+    key: str
+    channel: str
+    state: NoticeState
+    due: float
+    attempts: int
+    at: float
+    detail: str = ""
+    passed_on: bool = False
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """Whose fate this is."""
+        return self.key, self.channel
+
+
 class Batch(msgspec.Struct):
     """What is to be kept together, all of it or nothing. Only what changed need be in it.
 
@@ -73,6 +129,12 @@ class Batch(msgspec.Struct):
     events: list[Event] = []
     marks: dict[str, str] = {}
     seq: int | None = None
+    told: dict[str, Any] = {}
+    """By incident: who was told of it, in the words of whoever decides about that."""
+    notices: list[Outgoing] = []
+    """New ones; one that is in the outbox already, or ever was, stays as it is."""
+    fates: list[Fate] = []
+    """What became of earlier ones. What was finished stays finished."""
 
     @property
     def empty(self) -> bool:
@@ -86,6 +148,9 @@ class Batch(msgspec.Struct):
                 self.availability,
                 self.events,
                 self.marks,
+                self.told,
+                self.notices,
+                self.fates,
             )
         )
 
@@ -98,5 +163,10 @@ class Batch(msgspec.Struct):
         self.availability = list({row[:2]: row for row in (*self.availability, *other.availability)}.values())
         self.transitions.extend(other.transitions)
         self.events.extend(other.events)
+        self.told.update(other.told)
+        if other.notices:
+            self.notices = list({one.id: one for one in (*self.notices, *other.notices)}.values())
+        if other.fates:
+            self.fates = list({one.id: one for one in (*self.fates, *other.fates)}.values())
         if other.seq is not None:
             self.seq = max(other.seq, self.seq or 0)
