@@ -36,6 +36,7 @@ from probes.host import command
 if TYPE_CHECKING:
     from agent.incidents import Change
     from agent.plan import Plan
+    from agent.state import Transition
 
 TURN_S = 5.0
 """The loop comes round at least this often: the watchdog counts on it."""
@@ -43,12 +44,16 @@ AT_A_TIME = 256
 """News taken in before the loop looks at what is due."""
 FIRST_LOOKS_S = 8.0
 """How long the first report waits for a first look at everything."""
+NEW_LOOKS_S = 1.0
+"""How long the first one of a new configuration does."""
 GRACE_S = 1.0
 """What the looks under way get when the daemon stops."""
 SETTLE_S = 2.0
 """How long what was plugged in has to show all its parts before this PC is looked over anew."""
 WELL_S = 0.5
 """How often it is asked whether an incident of which all is well again was quiet for long enough."""
+SOON_S = 300.0
+"""When the first saving of availability comes: whoever has just installed it wants to see it."""
 FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
 """How often what may be lost is saved, availability counted, the past trimmed, other processes listened to."""
 
@@ -106,15 +111,17 @@ class Daemon:
             while not self.stopping:
                 self._take_in()
                 self._turn()
-        finally:
-            self._lie_down()
+        except BaseException:
+            self._fall()
+            raise
+        self._lie_down()
 
     def _wake_up(self) -> None:
         self.keeper.open()
         self._restore()
         self._tell_of_absence()
         now = time.monotonic()
-        self._at.update(flush=now + FLUSH_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
+        self._at.update(flush=now + SOON_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
         self._warm_at = now + FIRST_LOOKS_S
         self._read_notes()
         self.watchdog.start()
@@ -123,13 +130,8 @@ class Daemon:
         systemd.ready(f"watching {len(self.plan.probes)} probes")
 
     def _restore(self) -> None:
-        known = self.known
-        known.tracks = {
-            name: state.resumed(track) for name, track in self.keeper.tracks().items() if name in known.probes
-        }
-        known.suspects = {name for name, track in known.tracks.items() if state.suspect(track)}
-        known.memories = dict(self.keeper.memories())
-        known.book = self.keeper.book(time.time() - known.rules.reopen_within)
+        keeper, known = self.keeper, self.known
+        known.restore(keeper.tracks(), keeper.memories(), keeper.book(time.time() - known.rules.reopen_within))
         self.ledger.restore(self.keeper.availability(self.ledger.yesterday))
         self.reporter.restore_verdict(self.keeper.mark("verdict"))
         for event in self.keeper.events(EVENTS):
@@ -156,13 +158,19 @@ class Daemon:
         self.known.unsaved.availability.extend(self.ledger.totals())
         stopped, going_down = time.time(), absence.is_shutting_down()
         self._record(Event(at=stopped, what="agent.stopped", facts={"shutting_down": going_down}))
-        if self._warm:
+        if self._warm or self.reporter.last:
             self._write_report(time.monotonic(), self._face())
         self.known.unsaved.marks.update(absence.clean_stop(stopped, going_down))
         self._save(durable=True)
         self.journal.say(Priority.NOTICE, "agent.stopped")
         self.watchdog.stop()
         self.keeper.close()
+
+    def _fall(self) -> None:
+        """Something in the loop failed: what is known is kept, without the mark of a clean stop."""
+        with contextlib.suppress(Exception):
+            self._save(durable=True)
+            self.keeper.close()
 
     # --- one turn -----------------------------------------------------------------------------------------------------
 
@@ -176,9 +184,8 @@ class Daemon:
         if isinstance(news, Look):
             self._look(news)
         elif isinstance(news, Findings):
-            self.lookout.examiner.done()
             self.problems.pop("examination", None)
-            self._tell(self.known.examined(news, time.time()))
+            self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
         elif isinstance(news, Wake):
             self._wake(news)
         elif isinstance(news, Call):
@@ -201,14 +208,15 @@ class Daemon:
             self._well_at = now + WELL_S
             self._tell(self.known.all_well(time.time()))
         self._keep_house(now)
-        self._report(now)
         unsaved = self.known.unsaved
-        if unsaved.incidents or unsaved.transitions or unsaved.events:
-            self._save(durable=bool(unsaved.incidents))
+        if unsaved.incidents or unsaved.transitions or unsaved.events or self.keeper.wait(now) <= 0.0:
+            self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept
+        self._report(now)
 
     def _patience(self) -> float:
         now = time.monotonic()
-        return max(0.0, min(TURN_S, self.lookout.wait(now), *(at - now for at in self._at.values())))
+        waits = (self.lookout.wait(now), self.keeper.wait(now), *(at - now for at in self._at.values()))
+        return max(0.0, min(TURN_S, *waits))
 
     def _is_warm(self, now: float) -> bool:
         """Whether everything was looked at once, or had its time to be."""
@@ -218,16 +226,7 @@ class Daemon:
     # --- news ---------------------------------------------------------------------------------------------------------
 
     def _look(self, found: Look) -> None:
-        transition = self.known.take(found)
-        if transition is not None and not (transition.old is None and state.is_good(transition.new)):
-            self.journal.say(
-                Priority.NOTICE,
-                "probe.changed",
-                probe=transition.probe,
-                old=transition.old,
-                new=transition.new,
-                reason=transition.reason,
-            )
+        self.known.take(found)
         if self.lookout.seen(found):
             self._conclude_at_once()
 
@@ -324,17 +323,26 @@ class Daemon:
         self.ledger.count(self.known.tracks, time.monotonic(), time.time())
 
     def _save(self, *, durable: bool = False) -> None:
+        batch, self.known.unsaved = self.known.unsaved, Batch()
+        self._log(batch.transitions)
+        self.keeper.save(batch, durable=durable, everything=self._everything)
+        news, self.keeper.news = self.keeper.news, []
+        for event in news:
+            self._record(event)  # saved at the next turn
+
+    def _everything(self) -> Batch:
         known = self.known
-        batch, known.unsaved = known.unsaved, Batch()
-        for event in self.keeper.news:
-            batch.events.append(event)
-            self.reporter.note(event)
-        self.keeper.news.clear()
-        self.keeper.save(
-            batch,
-            durable=durable,
-            everything=lambda: all_of(known.tracks, known.memories, (*known.book.recent, *known.book.open)),
-        )
+        batch = all_of(known.tracks, known.memories, (*known.book.recent, *known.book.open))
+        batch.availability.extend(self.ledger.totals())
+        batch.marks.update(absence.alive(time.time(), absence.boot_id()), verdict=self.reporter.verdict_mark)
+        return batch
+
+    def _log(self, transitions: Sequence[Transition]) -> None:
+        for each in transitions:
+            if each.old is not None or not state.is_good(each.new):
+                self.journal.say(
+                    Priority.NOTICE, "probe.changed", probe=each.probe, old=each.old, new=each.new, reason=each.reason
+                )
 
     def _record(self, event: Event, priority: Priority = Priority.NOTICE) -> None:
         self.known.unsaved.events.append(event)
@@ -378,10 +386,15 @@ class Daemon:
         self.reporter.heartbeat = float(plan.config.report.heartbeat)
         self.ledger.hours = opening_hours(plan.config)
         self.lookout.arrange(plan.probes, plan.language, plan.retry)
+        self._warm, self._warm_at = False, time.monotonic() + NEW_LOOKS_S
 
     def _look_around(self) -> None:
         """Where nobody configured anything, what was plugged in since is watched too; what is gone stays watched."""
-        plan = self.load()
+        try:
+            plan = self.load()
+        except Exception as error:  # noqa: BLE001 -- nobody asked: what was found at the start is still watched
+            self.journal.say(Priority.WARNING, "discovery.failed", cause="; ".join(str(error).splitlines()))
+            return
         known = {probe.name for probe in self.plan.probes}
         found = [probe for probe in plan.probes if probe.name not in known]
         if plan.config.discovered and found:
