@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.examination import Findings, examine
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 GATHER_S = 0.2
 """What goes wrong together is examined together."""
+BREATH_S = 2.0
+"""The least time from one to the next where `retry_interval` is longer: what comes and goes is no reason to run."""
+HURRIED_S = 1.0
+"""The least time from one to the next while the kernel has ever more to tell."""
 PATIENT_AFTER, SLOWEST_S = 6, 60.0
 """Examinations in a row after which the next ones come at growing distances, and the largest distance."""
 LONGEST_S = 20.0
@@ -38,26 +42,30 @@ class Examiner:
     retry: float
     _due: float | None = None
     _in_a_row: int = 0
-    _began: float = 0.0
+    _began: float = float("-inf")
     _running: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _valid: bool = True
 
     def wish(self, now: float) -> None:
         """Something is in doubt."""
         if self._due is None:
-            self._due = now + GATHER_S if not self._in_a_row else max(now + GATHER_S, self._began + self._distance())
+            self._due = max(now + GATHER_S, self._began + self._distance())
 
     def hurry(self, now: float) -> None:
-        """The kernel noticed something: whatever was waited for is different now."""
+        """The kernel noticed something: whatever was waited for is different now. A flood of it puts nothing off."""
         self._in_a_row = 0
-        self._due = now + GATHER_S
+        soon = max(now + GATHER_S, self._began + HURRIED_S)
+        self._due = soon if self._due is None else min(self._due, soon)
 
     def settle(self) -> None:
         """Nothing is in doubt any more."""
         self._due, self._in_a_row = None, 0
 
     def _distance(self) -> float:
-        return min(SLOWEST_S, self.retry * 2.0 ** min(10, max(0, self._in_a_row - PATIENT_AFTER)))
+        if not self._in_a_row:
+            return min(self.retry, BREATH_S)
+        grown = self.retry * 2.0 ** min(10, max(0, self._in_a_row - PATIENT_AFTER))
+        return max(self.retry, min(SLOWEST_S, grown))
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next examination; None while none is wished for or one is running."""
@@ -67,7 +75,7 @@ class Examiner:
         self, probes: Sequence[Probe], memories: Mapping[str, Memory], beside: Sequence[Look], now: float
     ) -> None:
         """Examine these now."""
-        self._due, self._began, self._running = None, now, True
+        self._due, self._began, self._running, self._valid = None, now, True, True
         self._in_a_row += 1
         work = threading.Thread(
             target=self._examine, args=(probes, memories, beside), name="posagent-examine", daemon=True
@@ -75,12 +83,16 @@ class Examiner:
         try:
             work.start()
         except RuntimeError as error:  # a limit on processes
-            self.done()
             self.answer(error)
 
-    def done(self) -> None:
-        """Its answer was taken in."""
+    def void(self) -> None:
+        """Other probes are watched from now on: what is found out by the examination under way explains nothing."""
+        self._valid = False
+
+    def done(self) -> bool:
+        """Its answer was taken in. Whether what it explains is still asked for."""
         self._running = False
+        return self._valid
 
     def _examine(self, probes: Sequence[Probe], memories: Mapping[str, Memory], beside: Sequence[Look]) -> None:
         ends = time.monotonic() + min(LONGEST_S, 2.0 + 2 * max((probe.timeout for probe in probes), default=3.0))

@@ -34,7 +34,7 @@ IN_MEMORY = "posagent runs on in memory and tries again"
 HALF_WRITTEN_S = 60.0
 """A report that nobody finished in this time was being written when its writer was killed."""
 UNSAVED_AT_MOST = 20_000
-"""Transitions and events that wait in memory; beyond it the oldest go."""
+"""Rows of one table that wait in memory; beyond it the oldest go."""
 
 
 class Keeper:
@@ -48,6 +48,8 @@ class Keeper:
         self._env = env
         self._store: Store | None = None
         self._pending = Batch()
+        self._durable = False
+        self._damaged = False
         self._retry_at = 0.0
         self._retry_s = RETRY_S
         self._seq = 0
@@ -82,10 +84,20 @@ class Keeper:
         try:
             found = question(self._store)
         except StoreError as error:
+            self._damaged = self._damaged or isinstance(error, StoreCorrupt)
             self._fail(error)
             return otherwise
         self._tell_of(self._store)
         return found
+
+    def ask(self, question: Callable[[Store], T], otherwise: T) -> T:
+        """Put a question to the state file; `otherwise` where it cannot answer."""
+        return self._ask(question, otherwise)
+
+    @property
+    def pending(self) -> Batch:
+        """What no file took yet. Not to be changed."""
+        return self._pending
 
     def tracks(self) -> dict[str, Track]:
         """As they were last saved."""
@@ -131,32 +143,38 @@ class Keeper:
     def save(self, batch: Batch, *, durable: bool = False, everything: Callable[[], Batch] = Batch) -> bool:
         """Keep this and what waits. `everything` is asked for all there is to keep when a new file had to be begun."""
         self._pending.merge(batch)
+        self._durable = self._durable or durable
         self._bound()
         if time.monotonic() < self._retry_at or (self._pending.empty and not self._retry_at):
             return self._pending.empty
         if self._pending.empty:  # a read failed: whether the file is well shows when something is written
             self._pending.marks["last_seen"] = f"{time.time():.3f}"
         try:
-            self._put(durable, everything)
+            self._put(everything)
         except StoreError as error:
             self._fail(error)
             return False
+        self._durable = False
         self._retry_at, self._retry_s = 0.0, RETRY_S
         self.problems.pop("state", None)
         return True
 
-    def _put(self, durable: bool, everything: Callable[[], Batch]) -> None:
+    def _put(self, everything: Callable[[], Batch]) -> None:
         store, first = self._store, self._pending
         if store is None:
             store = self._open()
             first = self._all_into(store, everything())
         try:
-            store.save(first, durable=durable)
+            if self._damaged:
+                raise StoreCorrupt("what was read was damaged")
+            store.save(first, durable=self._durable)
         except StoreCorrupt:
+            self._damaged = True  # whatever comes of it, the next file is to hold everything
             store.reopen()
             self._told.clear()
             self._tell_of(store)
-            store.save(self._all_into(store, everything()), durable=durable)
+            store.save(self._all_into(store, everything()), durable=True)
+        self._damaged = False
         self._pending = Batch()
 
     def _all_into(self, store: Store, all_there_is: Batch) -> Batch:
@@ -172,13 +190,12 @@ class Keeper:
                 over = msgspec.structs.replace(stray, resolved_at=time.time(), joined_to=heir)
                 all_there_is.incidents.append(over)
         if self._seq:
-            self._seq = max(self._seq, store.next_seq())
+            all_there_is.seq = self._seq = max(self._seq, store.next_seq())
         return all_there_is
 
-    @property
-    def behind(self) -> bool:
-        """Whether a file refused and it is time to try again: call `save`, with nothing if need be."""
-        return bool(self._retry_at) and time.monotonic() >= self._retry_at
+    def wait(self, now: float) -> float:
+        """Seconds until what a file refused is to be tried again: call `save` then, with nothing if need be."""
+        return max(0.0, self._retry_at - now) if self._retry_at else float("inf")
 
     def _fail(self, error: StoreError) -> None:
         self.problems["state"] = f"{error}; {IN_MEMORY}"
@@ -187,7 +204,8 @@ class Keeper:
             self._retry_at, self._retry_s = now + self._retry_s, min(2 * self._retry_s, SLOWEST_S)
 
     def _bound(self) -> None:
-        for waiting in (self._pending.transitions, self._pending.events):
+        pending = self._pending
+        for waiting in (pending.transitions, pending.events, pending.incidents, pending.availability, pending.notices, pending.fates):
             del waiting[:-UNSAVED_AT_MOST]
 
     def trim(self, keep: float, max_bytes: int) -> None:
@@ -219,9 +237,10 @@ class Keeper:
     # --- report -------------------------------------------------------------------------------------------------------
 
     def write(self, content: bytes) -> bool:
-        """Replace the report file; a missing directory is made."""
+        """Replace the report file; a missing directory is made. False: it is worth another try."""
         if self.report_path is None:
-            return False
+            self.problems["report"] = "cannot write a report: this user has no place for it; set `path` in [report]"
+            return True
         try:
             try:
                 report.write(self.report_path, content)

@@ -16,12 +16,12 @@ from agent.diagnosis import Diagnosis, Explanation
 from agent.diagnosis.early import CONCLUSIVE
 from agent.diagnosis.scene import CONNECTING, NETWORK, host_of, is_trouble
 from agent.examination import Findings
-from agent.incidents import Book, Case, Change, uncovered, update
-from agent.runner import Look
+from agent.incidents import Book, Case, Change, Incident, uncovered, update
+from agent.runner import Look, not_begun
 from agent.state import Track, Transition
 from agent.store import Batch
 from agent.vantage import merged
-from probes.model import Impact, Memory, Observation, Probe, Status
+from probes.model import Impact, Memory, Observation, OutOfTime, Probe, Status
 
 CERTAIN = CONCLUSIVE | {"terminal.unplugged", "power.mains_lost"}
 """What the kernel itself says needs no second examination."""
@@ -31,6 +31,10 @@ CHAIN = ON_SITE | NETWORK
 AT_ONCE, COMPARED = 48, 24
 """Probes up to which an examination looks at the whole chain, and how many others it takes to compare of more."""
 IMPACTS = (Impact.STOP, Impact.DEGRADE, Impact.NONE)
+UNCOUNTED = frozenset({"not_awaited", "run_over"})
+"""Why nobody waited for an answer that would have come: such a look says nothing about its probe."""
+OVERTAKEN_S = 60.0
+"""A look that was begun so much earlier than the newest one came late; by more than that, the clock was set."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,16 +68,30 @@ class Knowledge:
     suspects: set[str] = field(default_factory=set)
     version: int = 0
     """Rises with every change worth telling; a measurement that moved is none."""
-    _doubt: tuple[int, bool] = (-1, False)
+    _doubt: bool | None = None
+    """What `doubtful` came to; None once something changed: a thousand probes are not asked at every turn."""
+    _bad: set[str] = field(default_factory=set)
+    """Whose trouble is confirmed."""
+    _troubled: set[str] = field(default_factory=set)
+    """Of which the newest look found trouble."""
     _faces: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    """What each look said that was last explained."""
     _faces_changed: set[str] = field(default_factory=set)
+
+    def restore(self, tracks: Mapping[str, Track], memories: Mapping[str, Memory], book: Book) -> None:
+        """What was known when this till was last watched. What was confirmed then stands until looks say otherwise."""
+        known = {name: state.resumed(track) for name, track in tracks.items() if name in self.probes and track.status}
+        self.tracks, self.book = known, book
+        self.memories = {name: noted for name, noted in memories.items() if name in self.probes}
+        self._bad = {name for name, track in known.items() if state.is_bad(track.status)}
+        self._doubt = None
 
     # --- one more answer ----------------------------------------------------------------------------------------------
 
     def take(self, found: Look) -> Transition | None:
         """One finished look. A probe that is no longer configured, or that nobody waited for, says nothing."""
         name, seen = found.probe.name, found.observation
-        if self.probes.get(name) != found.probe or seen.measurements.get("why") in ("not_awaited", "run_over"):
+        if self.probes.get(name) != found.probe or seen.measurements.get("why") in UNCOUNTED:
             return None
         self._remember(name, seen)
         before = self.tracks.get(name)
@@ -86,11 +104,13 @@ class Knowledge:
             transition = msgspec.structs.replace(transition, probe=name)
             self.unsaved.tracks[name] = track
             self.unsaved.transitions.append(transition)
+            _put(self._bad, name, state.is_bad(track.status))
         last, suspected = self.looks.get(name), name in self.suspects
         self.looks[name] = found
         self._note_suspicion(name, found, track)
         if last is None or transition or suspected != (name in self.suspects) or _face(last) != _face(found):
             self.version += 1
+            self._doubt = None
         if self.extra:
             self.extra = [each for each in self.extra if each.probe.name != name]
         return transition
@@ -101,11 +121,11 @@ class Knowledge:
             self.unsaved.memories[name] = seen.memory
 
     def _note_suspicion(self, name: str, found: Look, track: Track) -> None:
-        if state.suspect(track):
-            self.suspects.add(name)
-        else:
-            self.suspects.discard(name)
+        suspicious = state.suspect(track)
+        _put(self.suspects, name, suspicious)
+        if not suspicious:
             self.standing[name] = found
+        _put(self._troubled, name, is_trouble(found))
         face = _face(found)
         if self._faces.get(name, (Status.OK, "ok")) == face:
             self._faces_changed.discard(name)
@@ -117,11 +137,15 @@ class Knowledge:
     @property
     def doubtful(self) -> bool:
         """Something is suspect, looks different from what was explained, or is explained but not yet believed."""
-        return bool(self.suspects or self._faces_changed or self.book.pending or self._mending() or self._unaccounted())
+        if self._doubt is None:
+            self._doubt = bool(
+                self.suspects or self._faces_changed or self.book.pending or self._mending() or self._unaccounted()
+            )
+        return self._doubt
 
     def _unaccounted(self) -> frozenset[str]:
         """Confirmed trouble without an incident, where anything but its being harmless is to be found out."""
-        found = uncovered(self.book, self.tracks)
+        found = uncovered(self.book, {name: self.tracks[name] for name in self._bad})
         return found - self.explanation.harmless.keys() if found else found
 
     def _mending(self) -> bool:
@@ -129,28 +153,25 @@ class Knowledge:
         return any(self._half_mended(incident.probes) for incident in self.book.open)
 
     def _half_mended(self, names: Iterable[str]) -> bool:
-        bad = [name in self.tracks and state.is_bad(self.tracks[name].status) for name in names if name in self.probes]
-        seen = [is_trouble(self.looks[name]) for name in names if name in self.looks]
+        bad = [name in self._bad for name in names if name in self.probes]
+        seen = [name in self._troubled for name in names if name in self.looks]
         return any(bad) and not all(bad) and not all(seen)
 
     @property
     def may_be_over(self) -> bool:
-        """An incident is open though nothing seems wrong any more."""
-        return bool(self.book.open) and not self.doubtful and not self.troubled
+        """An incident is open though nothing of it seems wrong any more."""
+        return bool(self.book.open) and not self.doubtful and any(map(self._is_well, self.book.open))
 
-    @property
-    def troubled(self) -> bool:
-        """Whether any newest look found trouble."""
-        return any(is_trouble(found) for found in self.looks.values())
+    def _is_well(self, incident: Incident) -> bool:
+        return not any(name in self._bad or name in self._troubled for name in incident.probes)
 
     def to_examine(self) -> list[Probe]:
         """The suspects, their ancestors, and the probes that tell causes apart."""
-        concerned = {name for name in self.suspects | self._faces_changed | self._unaccounted() if name in self.probes}
-        for incident in self.book.open:
-            concerned.update(name for name in incident.probes if name in self.probes)
-        for pending in self.book.pending:
-            concerned.update(name for name in pending.probes if name in self.probes)
-        named = [self.probes[name] for name in sorted(concerned)]
+        fresh = self.suspects | self._faces_changed | self._unaccounted()
+        told = {name for incident in self.book.open for name in incident.probes}
+        told.update(name for pending in self.book.pending for name in pending.probes)
+        concerned = [*self._longest_unseen(fresh), *self._longest_unseen(told - fresh)]
+        named = [self.probes[name] for name in concerned if name in self.probes]
         if not any(probe.kind in CHAIN for probe in named):
             return named[:AT_ONCE]
         chain = [probe for probe in self.probes.values() if probe.kind in CHAIN]
@@ -158,10 +179,15 @@ class Knowledge:
             chain = self._sample(chain, named)
         return list({probe.name: probe for probe in [*chain, *named[:AT_ONCE]]}.values())
 
+    def _longest_unseen(self, names: Iterable[str]) -> list[str]:
+        """Where there are more than one examination can hold, each has its turn."""
+        return sorted(names, key=lambda name: (self.looks[name].checked_at if name in self.looks else 0.0, name))
+
     def _sample(self, chain: Sequence[Probe], named: Sequence[Probe]) -> list[Probe]:
         """Of a thousand: all that is no mere target, and targets of as many hosts as possible."""
         stems = [probe for probe in chain if probe.kind not in CONNECTING and probe.kind != "ping"][:AT_ONCE]
-        others = [probe for probe in chain if probe.kind in CONNECTING and probe not in named[:AT_ONCE]]
+        taken = {probe.name for probe in named[:AT_ONCE]}
+        others = [probe for probe in chain if probe.kind in CONNECTING and probe.name not in taken]
         hosts: dict[str, Probe] = {}
         for probe in others:
             found = self.looks.get(probe.name)
@@ -173,12 +199,38 @@ class Knowledge:
         names = {probe.name for probe in probes}
         return [found for name, found in self.looks.items() if name not in names]
 
-    def examined(self, findings: Findings, now: float) -> list[Change]:
-        """An examination is over: its looks count like all others, its explanation decides about incidents."""
+    def examined(self, findings: Findings, now: float, *, valid: bool = True) -> list[Change]:
+        """An examination is over: its looks count like all others, its explanation decides about incidents.
+
+        `valid`: nothing else was asked for since it began; else it explains what is no longer watched.
+        """
         for found in findings.looks:
-            self.take(found)
+            if not self._is_overtaken(found):
+                self.take(found)
+        if not valid:
+            return []
         self.extra = list(findings.extra)
-        return self._explained(findings.explanation, now, round_taken=True)
+        changes = self._explained(findings.explanation, now, round_taken=True)
+        self._note_explained(findings.looks)
+        return changes
+
+    def _is_overtaken(self, found: Look) -> bool:
+        """Whether another look was begun after this one, or this one was given less time than its probe has."""
+        newest, seen = self.looks.get(found.probe.name), found.observation
+        given = seen.measurements.get("timeout_s") if seen.reason == "probe.timeout" else None
+        if isinstance(given, (int, float)) and given < 0.9 * found.probe.timeout:
+            return True
+        return newest is not None and 0 < newest.checked_at - found.checked_at < OVERTAKEN_S
+
+    def _note_explained(self, looks: Iterable[Look]) -> None:
+        """What was explained are these looks; what was seen since is yet to be."""
+        for found in looks:
+            name, face = found.probe.name, _face(found)
+            newest = self.looks.get(name)
+            if newest is not None and _face(newest) != face and (is_trouble(newest) or is_trouble(found)):
+                self._faces[name] = face
+                self._faces_changed.add(name)
+                self._doubt = None
 
     def explained_at_once(self, explanation: Explanation, now: float) -> list[Change]:
         """What a kernel event already makes certain, before any examination; the rest of it is not believed."""
@@ -188,9 +240,12 @@ class Knowledge:
         return self._explained(Explanation(firm, explanation.harmless), now, round_taken=True, firm_only=True)
 
     def all_well(self, now: float) -> list[Change]:
-        """Nothing to examine: whatever was open may be over."""
-        self.extra = []
-        return self._explained(Explanation(), now, round_taken=False)
+        """Nothing to examine: what was open, and of which nothing seems wrong any more, may be over."""
+        wrong = self._bad | self._troubled
+        left = tuple(each for each in self.explanation.diagnoses if not wrong.isdisjoint(each.explains))
+        if not left:
+            self.extra = []
+        return self._explained(Explanation(left, self.explanation.harmless if wrong else {}), now, round_taken=False)
 
     def _explained(
         self, explanation: Explanation, now: float, *, round_taken: bool, firm_only: bool = False
@@ -214,7 +269,7 @@ class Knowledge:
         )
         self.unsaved.incidents.extend(change.incident for change in changes)
         self.version += before != (self.explanation, self.book)
-        self._doubt = (-1, False)
+        self._doubt = None
         return changes
 
     def _case(self, found: Diagnosis) -> Case:
@@ -236,32 +291,38 @@ class Knowledge:
 
     def confirmed(self) -> Explanation:
         """The diagnoses that rest on at least one confirmed trouble."""
-        firm = tuple(each for each in self.explanation.diagnoses if any(map(self._is_bad, each.explains)))
+        firm = tuple(each for each in self.explanation.diagnoses if not self._bad.isdisjoint(each.explains))
         return Explanation(firm, self.explanation.harmless)
-
-    def _is_bad(self, name: str) -> bool:
-        track = self.tracks.get(name)
-        return track is not None and track.status is not None and state.is_bad(track.status)
 
     def finding(self) -> verdict.Finding:
         """The verdict that confirmed statuses give."""
-        return verdict.decide([self._stands(found) for found in self.looks.values()], self.explanation.harmless)
+        looks = [self._stands(found) for found in self.looks.values()]
+        for found in self._unseen():
+            name = found.probe.name
+            looks.append(_as_if(found, self.tracks[name].status) if name in self._bad else found)
+        return verdict.decide(looks, self.explanation.harmless)
 
     def _stands(self, newest: Look) -> Look:
         """The look that counts: the newest that agrees with what is confirmed."""
         name = newest.probe.name
         if name not in self.suspects:
             return newest
-        track = self.tracks[name]
-        status = track.status or Status.UNKNOWN
+        status = self.tracks[name].status
         last = self.standing.get(name)
         if last is not None and last.observation.status is status and last.probe == newest.probe:
             return last
-        return replace(newest, observation=msgspec.structs.replace(newest.observation, status=status))
+        return _as_if(newest, status)
 
     def all_looks(self) -> list[Look]:
         """The newest look of each probe, and the extra ones."""
-        return merged(list(self.looks.values()), self.extra)
+        return merged([*self.looks.values(), *self._unseen()], self.extra)
+
+    def _unseen(self) -> list[Look]:
+        """Nobody has looked yet, since the start or a new configuration: that is not to be mistaken for health."""
+        if len(self.looks) >= len(self.probes):
+            return []
+        cause = OutOfTime("not looked at yet", why="not_yet")
+        return [not_begun(probe, cause) for name, probe in self.probes.items() if name not in self.looks]
 
     # --- a new configuration ------------------------------------------------------------------------------------------
 
@@ -276,15 +337,37 @@ class Knowledge:
                     if name in known:
                         known[name] = replace(known[name], probe=new)
         self.probes, self.rules = dict(probes), rules
-        self.explanation, self.extra = Explanation(), []
+        there = self.looks.keys() | {found.probe.name for found in self.extra}
+        kept = tuple(each for each in self.explanation.diagnoses if _rests_on(each) <= there)
+        harmless = {name: proof for name, proof in self.explanation.harmless.items() if {name, proof} <= there}
+        self.explanation = Explanation(kept, harmless)
+        self._faces.clear()  # all trouble is to be explained anew
+        self._faces_changed = set(self._troubled)
         self.version += 1
-        self._faces_changed = {name for name, found in self.looks.items() if is_trouble(found)}
+        self._doubt = None
 
     def _forget(self, name: str) -> None:
-        for known in (self.looks, self.standing, self.tracks, self.memories, self._faces):
+        for known in (self.looks, self.standing, self.tracks, self.memories):
             known.pop(name, None)
-        self.suspects.discard(name)
-        self._faces_changed.discard(name)
+        for names in (self.suspects, self._bad, self._troubled):
+            names.discard(name)
+        self.extra = [each for each in self.extra if each.probe.name != name]
+
+
+def _put(names: set[str], name: str, belongs: bool) -> None:
+    if belongs:
+        names.add(name)
+    else:
+        names.discard(name)
+
+
+def _as_if(found: Look, status: Status | None) -> Look:
+    return replace(found, observation=msgspec.structs.replace(found.observation, status=status or Status.UNKNOWN))
+
+
+def _rests_on(found: Diagnosis) -> set[str]:
+    """All the looks that it speaks of."""
+    return {*found.explains, *(clue.probe for clue in found.evidence), *(each.probe for each in found.ruled_out)}
 
 
 def _face(found: Look) -> tuple[Status, str]:

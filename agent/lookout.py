@@ -12,11 +12,12 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.examination import Findings
-from agent.examiner import Examiner
+from agent.examiner import LONGEST_S, Examiner
 from agent.pool import Pool
 from agent.runner import NOTHING, Look
 from agent.scheduler import Beats
 from agent.triggers import FIRST, Triggers, concerned
+from probes.model import OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,8 @@ BREATH_S = 5.0
 """The least time between two looks that kernel events bring upon a probe that only may feel them."""
 NEAR = frozenset().union(*FIRST.values()) - {"gateway"}
 """The kinds that ask the kernel alone: their looks cost nobody anything."""
+AGAIN_S = 0.2
+"""How long a worker may take to put down the look that it has just told of."""
 
 
 class Wake(NamedTuple):
@@ -38,6 +41,13 @@ class Wake(NamedTuple):
 
     topics: frozenset[str]
     evidence: str
+
+
+class _Haste(NamedTuple):
+    """How often a probe may still be looked at in haste, and since when (Unix time)."""
+
+    left: int
+    since: float
 
 
 class Call(NamedTuple):
@@ -60,9 +70,11 @@ class Lookout:
         self.examiner = Examiner(self.news.put, language, retry)
         self.beats = Beats(self._due)
         self.triggers = Triggers(lambda topics, evidence: self.news.put(Wake(topics, evidence)))
-        self._hasty: dict[str, int] = {}
+        self._hasty: dict[str, _Haste] = {}
         self._haste_at = float("inf")
         self._woken: dict[str, float] = {}
+        self._lost: set[str] = set()
+        """Probes of which an examination left a look behind: until a look of the pool comes back they are spared."""
 
     def start(self, probes: Sequence[Probe]) -> None:
         """Look at everything once, then at each in its turn."""
@@ -79,7 +91,11 @@ class Lookout:
     def arrange(self, probes: Sequence[Probe], language: Language, retry: float) -> None:
         """Look after these from now on."""
         self.examiner.language, self.examiner.retry = language, retry
+        self.examiner.void()
         self.beats.arrange(probes, now_first=True)
+        names = {probe.name for probe in probes}
+        self._lost &= names
+        self._woken = {name: at for name, at in self._woken.items() if name in names}
 
     def wait(self, now: float) -> float:
         """Seconds until there is something to do."""
@@ -101,7 +117,7 @@ class Lookout:
         """Look at once at what the kernel speaks of, and soon at what may feel it."""
         for probe in concerned(topics, self.known.probes.values()):
             if probe.kind in NEAR:
-                self._hasty[probe.name] = HASTES
+                self._hasty[probe.name] = _Haste(HASTES, time.time())
                 self._ask(probe)
                 self._haste_at = min(self._haste_at, now + HASTE_S)
             elif now - self._woken.get(probe.name, float("-inf")) >= BREATH_S:
@@ -112,7 +128,11 @@ class Lookout:
     def seen(self, found: Look) -> bool:
         """A look was taken in: whether it confirmed what a kernel event told of."""
         name = found.probe.name
-        if name not in self._hasty or name in self.known.suspects:
+        if self._lost and found.observation.reason != OutOfTime.reason:
+            self._lost.discard(name)
+        if self.known.probes.get(name, found.probe) != found.probe:  # changed while it was looked at: its turn was lost
+            self.beats.soon(name, AGAIN_S)
+        if name not in self._hasty or name in self.known.suspects or found.checked_at < self._hasty[name].since:
             return False
         del self._hasty[name]
         return True
@@ -121,12 +141,12 @@ class Lookout:
         """Look again at what is not yet confirmed after a kernel event."""
         if now < self._haste_at:
             return
-        for name in list(self._hasty):
+        for name, haste in list(self._hasty.items()):
             probe = self.known.probes.get(name)
-            self._hasty[name] -= 1
-            if probe is None or self._hasty[name] <= 0:
+            if probe is None or haste.left <= 1:
                 del self._hasty[name]
             else:
+                self._hasty[name] = haste._replace(left=haste.left - 1)
                 self._ask(probe)
         self._haste_at = now + HASTE_S if self._hasty else float("inf")
 
@@ -137,11 +157,20 @@ class Lookout:
         if not self.known.doubtful:
             self.examiner.settle()
             return
+        if not ready:
+            return
         self.examiner.wish(now)
-        if ready and self.examiner.wait(now) == 0.0:
-            hanging = self.pool.hanging()
-            probes = [probe for probe in self.known.to_examine() if probe.name not in hanging]
+        if self.examiner.wait(now) == 0.0:
+            spared = self.pool.hanging() | self._lost
+            probes = [p for p in self.known.to_examine() if p.name not in spared and p.timeout <= LONGEST_S]
             self.examiner.begin(probes, dict(self.known.memories), self.known.beside(probes), now)
+
+    def examined(self, findings: Findings) -> bool:
+        """An examination has ended. Whether what it explains is still asked for."""
+        self._lost.update(
+            found.probe.name for found in findings.looks if found.observation.measurements.get("why") == "left_behind"
+        )
+        return self.examiner.done()
 
     def problems(self) -> list[str]:
         """What keeps it from looking as it should."""

@@ -114,8 +114,11 @@ def headline(finding: Finding, explained: Explanation, about: Circumstances) -> 
         unproven = finding.payments is Word.UNKNOWN
         return texts.phrase("verdict.unproven", about.language) if unproven else verdict
     what = f"{finding.decided_by.probe.label}: {summary(finding.decided_by, about.language)}"
+    known = [each.title for each in about.incidents if finding.decided_by.probe.name in each.probes and each.title]
     if explained.diagnoses and explained.diagnoses[0].cause != "unclassified":
         what = advice_on(explained.diagnoses[0], about).title
+    elif known and not explained.diagnoses:  # it looks better, which is not yet confirmed
+        what = known[0]
     return texts.phrase("verdict.because", about.language, verdict=verdict, what=what)
 
 
@@ -182,10 +185,14 @@ def _diagnosis(diagnosis: Diagnosis, looks: Sequence[Look], about: Circumstances
         still_works=list(text.works),
         contact=contact,
         explains=list(diagnosis.explains),
-        evidence=[EvidencePart(probe=c.probe, reason=c.reason, detail=said[c.probe]) for c in diagnosis.evidence],
+        evidence=[
+            EvidencePart(probe=c.probe, reason=c.reason, detail=said.get(c.probe, "")) for c in diagnosis.evidence
+        ],
         ruled_out=[
             RuledOutPart(
-                cause=each.cause, title=title_of(each.cause, about), because=f"{each.probe}: {said[each.probe]}"
+                cause=each.cause,
+                title=title_of(each.cause, about),
+                because=f"{each.probe}: {said.get(each.probe, each.reason)}",
             )
             for each in ruled_out
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 BURST, REFILL_S, APART_S = 20, 10.0, 0.1
 """Reports that may follow one another, how long one more takes to be earned, and the least time between two."""
+AGAIN_S = 5.0
+"""How soon a report that could not be written is tried again."""
+END_OF_TIME = 32503680000.0
 EVENTS = 5
 SPARE_S = 60.0
 """What `valid_until` allows beyond two heartbeats."""
@@ -62,7 +66,8 @@ class Reporter:
         self._earn(now)
         apart = self._written_at + APART_S - now
         poor = 0.0 if self._allowance >= 1 else (1 - self._allowance) * REFILL_S
-        return max(0.0, min(beat, max(apart, poor, 5.0 if self._failed and now - self._written_at < 5 else 0.0)))
+        again = self._written_at + AGAIN_S - now if self._failed else 0.0
+        return max(0.0, min(beat, max(apart, poor, again)))
 
     def _earn(self, now: float) -> None:
         self._allowance = min(BURST, self._allowance + (now - self._counted_at) / REFILL_S)
@@ -98,10 +103,10 @@ class Reporter:
         """The verdict of this agent's last life, so that `since` outlives a restart."""
         payments, _, rest = (mark or "").partition(" ")
         settlement, _, since = rest.partition(" ")
-        try:
-            self.verdict_since, self._verdict = float(since), (payments, settlement)
-        except ValueError:
-            return
+        with contextlib.suppress(ValueError):
+            moment = float(since)
+            if 0 < moment < END_OF_TIME:
+                self.verdict_since, self._verdict = moment, (payments, settlement)
 
     @property
     def verdict_mark(self) -> str:
@@ -161,6 +166,7 @@ def standings(known: Knowledge, next_at: Mapping[str, float], wall: float) -> di
             flapping=state.flapping(track, wall),
         )
         for name, track in known.tracks.items()
+        if name in known.looks
     }
 
 
