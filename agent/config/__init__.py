@@ -2,7 +2,8 @@
 
 read     which file, and is it TOML        typed   does each value fit its type
 model    the sections and their defaults   probe_tables   kinds, presets, needs
-expand   one probe per target              hours   opening hours
+expand   one probe per target              channel_tables   ways to reach people
+hours    opening hours                    escalation   whom to tell, and when
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config import probe_tables, read, typed
+from agent.config import escalation, probe_tables, read, typed
 from agent.config.expand import probes_of
-from agent.config.model import Config, Sections
+from agent.config.model import Channel, Config, Sections
 from agent.config.problems import ConfigError, Problem
 from agent.config.secret import CannotReadSecret, Secret, resolve_secret
 from agent.config.typed import Notes
 
 if TYPE_CHECKING:
+    from agent.config.escalation import Level
     from agent.config.hours import Hours
 
 DAY_S = 86400
@@ -31,6 +33,7 @@ __all__ = [
     "ConfigError",
     "Problem",
     "Secret",
+    "levels_of",
     "load",
     "opening_hours",
     "parse",
@@ -55,12 +58,16 @@ def parse(given: read.Source) -> Config:
     """The configuration in these bytes. Raises ConfigError with every problem at once."""
     table = read.table(given)
     notes = Notes(given.name)
-    converted = typed.convert_fields(table, Sections, (), notes, skip=("probes",))
+    converted = typed.convert_fields(table, Sections, (), notes, skip=("channels", "escalation", "probes"))
     probes = probe_tables.read(table.get("probes", {}), notes)
+    channels = _channels(table, notes)
+    levels = escalation.read(table.get("escalation", []), table.get("channels", {}), notes)
     _check_together(converted, notes)
     if notes.problems:
         raise ConfigError(notes.problems)
-    return Config(**converted, probes=probes, source=given.name, sha256=hashlib.sha256(given.data).hexdigest())
+    sha256 = hashlib.sha256(given.data).hexdigest()
+    tables: dict[str, Any] = {"probes": probes, "channels": channels, "escalation": levels}
+    return Config(**converted, **tables, source=given.name, sha256=sha256)
 
 
 def opening_hours(config: Config) -> Hours:
@@ -68,6 +75,20 @@ def opening_hours(config: Config) -> Hours:
     from agent.config import hours
 
     return hours.parse(config.schedule.opening_hours, hours.zone_of(config.site.timezone))
+
+
+def levels_of(config: Config) -> tuple[Level, ...]:
+    """Whom to tell, and when: the levels of the file, or what holds without any."""
+    usable = (name for name, channel in config.channels.items() if channel.enabled)
+    return config.escalation or escalation.default_levels(usable)
+
+
+def _channels(table: Mapping[str, Any], notes: Notes) -> dict[str, Channel]:
+    if "channels" not in table:
+        return {}
+    from agent.config import channel_tables  # only whoever has channels pays for their kinds
+
+    return channel_tables.read(table["channels"], notes)
 
 
 def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
@@ -83,6 +104,8 @@ def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
         notes.expected(("report", "heartbeat"), "10s..1d", str(report.heartbeat))
     if history is not None and history.keep < DAY_S:
         notes.expected(("history", "keep"), "at least 1d", str(history.keep))
+    if "notify" in sections:
+        escalation.check_notify(sections["notify"], notes)
 
 
 def _check_zone(name: str, notes: Notes) -> None:

@@ -9,16 +9,22 @@ import msgspec
 from msgspec.structs import fields
 
 from agent.config import toml, typed
+from agent.config.channels import KINDS as CHANNELS
+from agent.config.channels import WebChannel
 from agent.config.describe import (
     Setting,
+    common_channel_settings,
     common_settings,
     is_network,
     network_settings,
+    own_channel_settings,
     own_settings,
     settings_of,
     summary_of,
+    web_channel_settings,
     wrap,
 )
+from agent.config.escalation import Level
 from agent.config.model import Sections
 from probes import registry
 from probes.model import Kind
@@ -43,7 +49,7 @@ def example() -> str:
     tables: list[str] = []
     for info, setting in zip(fields(Sections), settings_of(Sections), strict=True):
         core, _ = typed.peel(info.type)
-        if info.name == "probes":
+        if info.name in ("probes", "channels", "escalation"):
             continue
         if isinstance(core, type) and issubclass(core, msgspec.Struct):
             tables += ["", *wrap(summary_of(core), WIDTH, "# "), f"[{setting.name}]", *_settings(settings_of(core))]
@@ -52,7 +58,41 @@ def example() -> str:
             tables += [f"#{toml.key(key)} = {toml.value(value)}" for key, value in setting.sample.items()]
         else:
             scalars += _settings([setting])
-    return "\n".join([HEAD.rstrip("\n"), *scalars, *tables, *_probes()]) + "\n"
+    return "\n".join([HEAD.rstrip("\n"), *scalars, *tables, *_channels(), *_levels(), *_probes()]) + "\n"
+
+
+def _channels() -> Iterator[str]:
+    yield from ("", "", "# ---- Channels ----", "")
+    yield from wrap(
+        "One table per way to reach people; its name is yours to choose. docs/channels.md has a ready example of each. "
+        "This is what every channel takes:",
+        WIDTH,
+        "# ",
+    )
+    yield "#[channels.NAME]"
+    yield from _settings(common_channel_settings())
+    yield from ("", "# Those over HTTPS also take:")
+    yield from _settings(web_channel_settings())
+    for name, kind in CHANNELS.items():
+        yield from ("", "")
+        over = " Over HTTPS." if issubclass(kind, WebChannel) else ""
+        yield from wrap(f"{name}: {summary_of(kind)}{over}", WIDTH, "# ")
+        yield f"#[channels.{name}]"
+        yield f'#kind = "{name}"'
+        yield from _settings(own_channel_settings(kind))
+
+
+def _levels() -> Iterator[str]:
+    yield from ("", "", "# ---- Escalation ----", "")
+    yield from wrap(
+        "One table per level: who is told of a fault when nobody has taken charge of it. docs/escalation.md says "
+        "what follows. Without any, all channels are told in opening hours: at once when payments are down, after 15 "
+        "minutes when they are at risk.",
+        WIDTH,
+        "# ",
+    )
+    yield "#[[escalation]]"
+    yield from _settings(settings_of(Level))
 
 
 def _probes() -> Iterator[str]:

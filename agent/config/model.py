@@ -12,16 +12,14 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from agent.causes import Party
+from agent.config.escalation import Level, NotifySettings
+from agent.config.section import Label, Section
 from probes.model import PathText, Seconds, Settings, Text
 
-Party = Literal["store", "it", "isp", "acquirer", "vendor"]
 LanguageChoice = Literal["auto", "en", "zh-CN"]
+Format = Literal["text", "markdown"]
 Count = Annotated[int, Meta(ge=1, le=100)]
-Label = Annotated[str, Meta(max_length=200, title="text of at most 200 characters")]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table of the file."""
 
 
 class Site(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +30,7 @@ class Site(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: Annotated[
         dict[str, Text],
         Meta(description="words of your own that the centre can sort by", examples=[{"region": "east"}]),
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
     timezone: Annotated[
         Text | None,
         Meta(
@@ -129,6 +127,23 @@ class AdviceSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = None
 
 
+class Channel(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A way to reach people: what every kind of channel takes. The kinds are in `agent.config.channels`."""
+
+    kind: Annotated[Text, Meta(description="which way it is; docs/channels.md describes them all")]
+    enabled: Annotated[bool, Meta(description="false: configured, but not used")] = True
+    language: Annotated[
+        LanguageChoice, Meta(description="what its readers read; auto: as `language` of the file says")
+    ] = "auto"
+    fallback: Annotated[
+        Text | None,
+        Meta(description="the name of the channel that is told instead when this one is dead", examples=["mail"]),
+    ] = None
+    timeout: Annotated[Seconds, Meta(description="deadline of one delivery, from name to answer (1s to 5m)")] = Seconds(
+        15
+    )
+
+
 class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -148,6 +163,18 @@ class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schedule: Schedule = Schedule()
     report: ReportSettings = ReportSettings()
     history: History = History()
+    channels: Annotated[
+        dict[str, Channel], Meta(description="one table per way to reach people: [channels.NAME]; none: nobody is told")
+    ] = {}
+    escalation: Annotated[
+        tuple[Level, ...],
+        Meta(
+            description="who is told of a fault, and when: one table per level; none: all channels in opening hours, "
+            "at once when payments are down, after 15 minutes when they are at risk",
+            title="a table for each level: [[escalation]]",
+        ),
+    ] = ()
+    notify: NotifySettings = NotifySettings()
     probes: Annotated[
         dict[str, Settings], Meta(description="one table per probe: [probes.NAME]; none: what this PC has is looked at")
     ] = {}

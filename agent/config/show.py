@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import fields
 
-from agent.config import toml
+from agent.config import levels_of, toml
 from agent.config.expand import in_the_stores_zone
 from agent.config.model import Config, Sections
 from agent.config.problems import is_secret
@@ -38,17 +38,24 @@ def show(config: Config) -> str:
     tables: list[str] = []
     for info in fields(Sections):
         value = getattr(config, info.name)
-        if info.name == "probes":
-            for name, settings in value.items():
-                tables += ["", f"[probes.{toml.key(name)}]", *_items(_effective(settings, config))]
-        elif info.name == "channels":
-            for name, channel in value.items():
-                tables += ["", f"[channels.{toml.key(name)}]", *_items(channel)]
-        elif isinstance(value, (msgspec.Struct, dict)):
-            tables += ["", f"[{info.encode_name}]", *_items(value)]
+        if info.name in ("probes", "channels", "escalation") or isinstance(value, (msgspec.Struct, dict)):
+            tables += _tables(info.encode_name, value, config)
         else:
             lines.append(f"{info.encode_name} = {toml.value(value)}")
     return "\n".join([*lines, *tables]) + "\n"
+
+
+def _tables(section: str, value: Any, config: Config) -> Iterator[str]:
+    """A section as its table, or as its many tables."""
+    if section == "escalation":
+        for level in levels_of(config):
+            yield from ("", "[[escalation]]", *_items(level))
+    elif section in ("probes", "channels"):
+        for name, table in value.items():
+            whole = _effective(table, config) if section == "probes" else table
+            yield from ("", f"[{section}.{toml.key(name)}]", *_items(whole))
+    else:
+        yield from ("", f"[{section}]", *_items(value))
 
 
 def _effective(settings: Settings, config: Config) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 from agent import config
 from agent.config import ConfigError, describe, probes_of, toml
+from agent.config.channels import KINDS as CHANNELS
 from agent.config.example import example
 from agent.config.read import Source
 from agent.config.samples import SAMPLES
@@ -25,9 +26,10 @@ from probes.model import PROBE_REASONS
 
 ROOT = Path(__file__).parents[2]
 REWRITE = "made from the code: run `python -m agent.documents` in the repository"
-HEADER = re.compile(r"#?\[(?P<name>[\w.]+)\]")
+HEADER = re.compile(r"#?\[?\[(?P<name>[\w.]+)\]\]?")
 SETTING = re.compile(r"#(?P<key>[\w-]+) = .*")
 
+ANY_KIND = {"probes": "ping", "channels": "slack"}
 INSTEAD = {"settlement": {"file": "/opt/pos/settle.log", "format": "log"}}
 """What some settings of a kind need in place of its example."""
 
@@ -73,6 +75,17 @@ def sections_of_the_example() -> Iterator[tuple[str, list[str]]]:
     yield name, lines
 
 
+def needs_of(section: str, kind: str) -> dict[str, Any]:
+    """The settings without which a table of this kind is no configuration."""
+    if section == "probes" and kind in registry.names():
+        return dict(registry.find(kind).example)
+    if section == "channels" and kind in CHANNELS:
+        settings = {one.name: one.sample for one in describe.own_channel_settings(CHANNELS[kind])}
+        beside = {"headers", "secrets", "mention", "template", "content_type"}
+        return {name: value for name, value in settings.items() if name not in beside}
+    return {}
+
+
 def test_the_example_as_it_stands_changes_nothing() -> None:
     found = loaded(example())
     assert found.discovered
@@ -87,8 +100,14 @@ def test_every_line_of_the_example_explains_is_a_header_or_is_a_setting() -> Non
 
 def test_the_example_has_every_section_and_every_kind() -> None:
     names = [name for name, _ in sections_of_the_example()]
-    assert names == ["", "site", "contacts", "advice", "schedule", "report", "history", "probes.NAME"] + [
-        f"probes.{kind}" for kind in registry.names()
+    sections = ["", "site", "contacts", "advice", "schedule", "report", "history", "notify"]
+    channels = ["channels.NAME", *(f"channels.{kind}" for kind in CHANNELS)]
+    assert names == [
+        *sections,
+        *channels,
+        "escalation",
+        "probes.NAME",
+        *(f"probes.{kind}" for kind in registry.names()),
     ]
 
 
@@ -97,17 +116,19 @@ def test_the_example_has_every_section_and_every_kind() -> None:
 )
 def test_each_setting_of_the_example_holds_when_its_mark_is_taken_off(name: str, lines: list[str]) -> None:
     """Beside what the kind's own example needs; a setting that excludes those is tried without them."""
-    header = f"[{name}]\n" if name else ""
-    kind = name.removeprefix("probes.")
-    needed = dict(registry.find(kind).example) if kind in registry.names() else {}
+    header = f"[[{name}]]\n" if name == "escalation" else f"[{name}]\n" if name else ""
+    section, _, kind = name.partition(".")
+    needed = needs_of(section, kind)
     for line in lines:
         [key] = tomllib.loads(line)
         answers = []
         for beside in (needed, {}, INSTEAD.get(kind, {})):
-            table = {"kind": kind if needed or kind in registry.names() else "ping", **beside} if "." in name else {}
+            table = {"kind": ANY_KIND[section] if kind == "NAME" else kind, **beside} if kind else {}
+            named = {"fallback": "mail", "channels": "staff", "name": "staff"}.get(key)
+            beyond = f"[channels.{named}]\nkind = 'journal'\n" if named else ""
             others = "".join(f"{other} = {toml.value(value)}\n" for other, value in table.items() if other != key)
             answers.append(
-                [one for one in problems(f"{header}{line}\n{others}") if f".{key}:" in one or "unknown" in one]
+                [one for one in problems(f"{header}{line}\n{others}{beyond}") if f".{key}:" in one or "unknown" in one]
             )
         assert [] in answers, answers
 
@@ -158,8 +179,12 @@ def everything() -> dict[str, Any]:
         if kind in registry.names():
             example_of_kind = registry.find(kind).example
             table.setdefault("probes", {})[kind] = {"kind": kind, **example_of_kind}
+        elif name.startswith("channels."):
+            if kind != "channels.NAME":
+                inside |= {"kind": name.removeprefix("channels.")}
+                table.setdefault("channels", {})[name] = inside
         elif not name.startswith("probes"):
-            table.update({name: inside} if name else inside)
+            table.update({name: [inside] if name == "escalation" else inside} if name else inside)
     return table
 
 
