@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -63,8 +64,23 @@ def counters(roots: Iterable[int]) -> Counters:
     for pid in tree(roots):
         with contextlib.suppress(OSError):
             cpu += time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED) + _stat(pid)[1]
-            written += int(re.findall(r"^write_bytes: (\d+)", Path(f"/proc/{pid}/io").read_text(), re.M)[0])
+            written += _written(Path(f"/proc/{pid}/io").read_text())
     return Counters(time.monotonic(), cpu, written)
+
+
+def parting_kb(process: subprocess.Popen[bytes]) -> float:
+    """Tell it to stop, and return what it still writes: what it had kept in memory for later."""
+    path = Path(f"/proc/{process.pid}/io")
+    before = _written(path.read_text())
+    process.terminate()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its counters last until it is buried
+    after = _written(path.read_text())
+    process.wait()
+    return (after - before) / 1024
+
+
+def _written(io: str) -> int:
+    return int(re.findall(r"^write_bytes: (\d+)", io, re.M)[0])
 
 
 def memory_mb(roots: Iterable[int]) -> tuple[float, float, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ from bench.daemons.posagent import Posagent
 from bench.daemons.shop import Shop
 from bench.daemons.zabbix import Zabbix
 
+PARTINGS_AN_HOUR = 2
+"""What a daemon writes when it is told to stop it had kept in memory: posagent for half an hour at most."""
 CAST = {
     "posagent": Posagent,
     "Monit": Monit,
@@ -52,4 +55,8 @@ def measure(directory: Path, warm_up: float, seconds: float) -> dict[str, Any]:
             if peer.broken():
                 raise SystemExit(f"{peer.name} holds {peer.broken()} for broken, and nothing is")
             costs[peer.name] = cost.between(then, cost.counters(peer.roots), peer.roots)
+        for peer in peers:
+            parting = sum(map(cost.parting_kb, peer.processes))
+            kept = costs[peer.name].written_kb_per_hour + parting * PARTINGS_AN_HOUR
+            costs[peer.name] = dataclasses.replace(costs[peer.name], written_kb_per_hour=kept)
     return {"seconds": seconds, "costs": costs}

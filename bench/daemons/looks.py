@@ -73,7 +73,7 @@ class Looks:
             gaps = gaps_of(seen, since, till)
             looks += len(seen)
             never += not seen
-            missed += sum(max(round(gap / interval) - 1, 0) for gap in gaps)
+            missed += missed_in(gaps, interval)
             longest = max(longest, *gaps)
         return Regularity(looks, missed, longest, never)
 
@@ -82,3 +82,8 @@ def gaps_of(seen: list[float], since: float, till: float) -> list[float]:
     """Return the waits between looks, those at both ends of the time too."""
     marks = [since, *seen, till]
     return [later - earlier for earlier, later in itertools.pairwise(marks)]
+
+
+def missed_in(gaps: Iterable[float], interval: float) -> int:
+    """Return how many looks should have been in these gaps."""
+    return sum(max(round(gap / interval) - 1, 0) for gap in gaps)

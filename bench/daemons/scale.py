@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ SCRAPER = "Prometheus (their scraper)"
 LOTS = {"posagent": 1, "Monit": 2, EXPORTER: 3, SCRAPER: 3, "Icinga 2": 4}
 """Which addresses each one looks at; the exporter looks where its scraper tells it to."""
 DEAD_SHARE = 10
+ASKED_EVERY_S = 5.0
 
 
 def measure(directory: Path, count: float, settle: float, seconds: float, everybody: float) -> dict[str, Any]:
@@ -36,19 +37,33 @@ def measure(directory: Path, count: float, settle: float, seconds: float, everyb
         well = _phase(peers, looks, settle, seconds)
         shop.swallow({check.address for peer in peers for check in peer.checks[::DEAD_SHARE]})
         dead = _phase(peers, looks, settle, seconds)
-    return {"count": int(count), "seconds": seconds, "well": well, "dead": dead}
+    return {"count": int(count), "seconds": seconds, "dead_s": settle + seconds, "well": well, "dead": dead}
 
 
-def _phase(peers: Sequence[Peer], looks: Looks, settle: float, seconds: float) -> dict[str, Any]:
-    """Let the change be known to all, then measure."""
-    threading.Event().wait(settle)
+def _phase(
+    peers: Sequence[Peer], looks: Looks, settle: float, seconds: float, dead: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """Let the change be known to all, then measure. `known_s`: until all that is dead is held for that."""
+    known: dict[str, float] = {}
+    began = time.monotonic()
+    _watch(peers, dead, known, began, began + settle)
     since, before = time.monotonic(), [cost.counters(peer.roots) for peer in peers]
-    threading.Event().wait(seconds)
+    _watch(peers, dead, known, began, since + seconds)
     till, found = time.monotonic(), {}
     for peer, then in zip(peers, before, strict=True):
         peer.must_live()
         found[peer.name] = {
             "cost": cost.between(then, cost.counters(peer.roots), peer.roots),
             "looks": looks.regularity((check.address for check in peer.checks), INTERVAL_S, since, till),
+            "known_s": known.get(peer.name),
         }
     return found
+
+
+def _watch(peers: Sequence[Peer], dead: Set[str], known: dict[str, float], began: float, ends: float) -> None:
+    """Note who knows of all the dead. Asked seldom: answering costs a daemon something."""
+    while (left := ends - time.monotonic()) > 0:
+        threading.Event().wait(min(left, ASKED_EVERY_S))
+        for peer in peers:
+            if dead and peer.name not in known and dead <= peer.broken():
+                known[peer.name] = time.monotonic() - began
