@@ -84,7 +84,7 @@ class Till:
         self.probes[name] = {"kind": kind, **settings}
 
     def tell(self, name: str, word: str) -> None:
-        """What the `lab` probe of that name sees from now on: ok, warn, fail, unknown, or hang (for ever)."""
+        """What the `lab` probe of that name sees from now on: ok, warn, fail, unknown; hang (for ever), wait."""
         fresh = self.home / "words" / f".{name}"
         fresh.write_text(word)
         fresh.replace(self.home / "words" / name)

@@ -1,4 +1,4 @@
-"""What does a file say? A kind as a third party might write it: it answers as it is told, or hangs for ever."""
+"""What does a file say? A kind as a third party might write it: it answers as it is told, or hangs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ from probes.model import Impact, Kind, Memory, Observation, PathText, Settings, 
 class LabSettings(Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the word stands, and where each look is noted."""
 
-    word: Annotated[PathText, Meta(description="a file that says ok, warn, fail, unknown or hang; none: ok")]
+    word: Annotated[PathText, Meta(description="a file that says ok, warn, fail, unknown, hang or wait; none: ok")]
     log: Annotated[PathText, Meta(description="a file to which each look adds the monotonic time")]
 
 
 def read(settings: LabSettings, _host: Host) -> str:
-    """Read the word; `hang` never comes back, as a read from a dead file server."""
+    """Read the word; at `hang` for ever, as from a dead file server, at `wait` until the word is another one."""
     with Path(settings.log).open("a") as log:
         log.write(f"{time.monotonic():.3f}\n")
-    try:
-        word = Path(settings.word).read_text()
-    except FileNotFoundError:
-        return "ok"
+    word = _word(settings)
     if word == "hang":
         os.read(os.pipe()[0], 1)
+    while word == "wait":
+        time.sleep(0.5)
+        word = _word(settings)
     return word
+
+
+def _word(settings: LabSettings) -> str:
+    try:
+        return Path(settings.word).read_text()
+    except FileNotFoundError:
+        return "ok"
 
 
 def judge(_settings: LabSettings, word: str, memory: Memory) -> Observation:
