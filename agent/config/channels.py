@@ -13,7 +13,7 @@ from msgspec import Meta
 from agent.config.model import Channel, Format
 from agent.config.secret import Secret
 from probes.host.command import Command
-from probes.model import HostName, PathText, Port, Text, Url
+from probes.model import HostName, PathText, Pattern, Port, Text, Url
 
 Address = Annotated[
     str, Meta(pattern=r"^[^\s@<>,;]+@[^\s@<>,;]+\Z", max_length=254, title='a mail address such as "it@store.example"')
@@ -74,6 +74,12 @@ class Webhook(WebChannel, frozen=True, kw_only=True, forbid_unknown_fields=True)
     content_type: Annotated[
         Text, Meta(description="what the body is; JSON, application/x-www-form-urlencoded, or any other text")
     ] = "application/json"
+    expect: Annotated[
+        Pattern | None,
+        Meta(
+            description="what the answer must hold, where a 200 does not say that it was taken", examples=["accepted"]
+        ),
+    ] = None
 
 
 class WeCom(WebChannel, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -60,6 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
     phrase: str = ""
     location: str = ""
     retry_after: str = ""
+    date: str = ""
     body: bytes = b""
     cut: bool = False
     timed_out: bool = False
@@ -152,6 +153,7 @@ def _read(response: Response) -> Answer:
         phrase=_clean(response.reason or ""),
         location=response.headers.get("Location", ""),
         retry_after=response.headers.get("Retry-After", ""),
+        date=response.headers.get("Date", ""),
         body=bytes(body[:CAP]),
         cut=cut,
         error=error,

@@ -1,0 +1,60 @@
+"""What does a channel get to do its work with: its settings, the message, its secrets and its deadline?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from agent.config.model import Channel
+from agent.config.secret import Secret
+from agent.message import Message
+from probes.host import Host
+
+C_co = TypeVar("C_co", bound=Channel, covariant=True)
+
+SCHEMA = "posagent.notice/1"
+
+
+@dataclass(frozen=True)
+class Errand(Generic[C_co]):
+    """One message to be brought to one channel. `secrets` are by the setting that names them; no `repr` shows them."""
+
+    channel: C_co
+    message: Message
+    host: Host
+    secrets: Mapping[str, str] = field(repr=False)
+
+    def value(self, name: str) -> str | None:
+        """A setting that may be a secret or plain text, as it is to be used."""
+        given = getattr(self.channel, name)
+        return self.secrets[name].strip() if isinstance(given, Secret) else given
+
+    def fact(self, name: str) -> str:
+        """A word of the message's data, such as `store` or `cause`; nothing where it has none."""
+        value: Any = self.message.data.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("id")
+        return "" if value is None else str(value)
+
+    def json(self) -> dict[str, Any]:
+        """The whole message, as programs read it."""
+        message = self.message
+        return {
+            "schema": SCHEMA,
+            "key": message.key,
+            "what": message.what,
+            "severity": message.severity,
+            "subject": message.subject,
+            "text": message.text,
+            "markdown": message.markdown,
+            "data": message.data,
+        }
+
+
+def fitted(text: str, most: int, *, of_bytes: bool = False) -> str:
+    """At most so many characters or UTF-8 bytes of a text; what was cut is marked by an ellipsis."""
+    if not of_bytes:
+        return text if len(text) <= most else text[: most - 1] + "…"
+    coded = text.encode()
+    return text if len(coded) <= most else coded[: most - 3].decode("utf-8", "ignore") + "…"

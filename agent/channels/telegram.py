@@ -1,0 +1,47 @@
+"""How does a bot of Telegram say it? https://core.telegram.org/bots/api#sendmessage"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from agent.channels import marks, web
+from agent.channels.errand import Errand, fitted
+from agent.channels.outcome import Outcome, delivered, failed, refused
+from agent.config.channels import Telegram
+from probes.host.http import Answer
+
+MOST = 4096
+"""Characters, marks not counted."""
+
+
+def deliver(errand: Errand[Telegram]) -> Outcome:
+    """Write into the chat."""
+    channel, message = errand.channel, errand.message
+    body: dict[str, Any] = {"chat_id": channel.chat, "link_preview_options": {"is_disabled": True}}
+    if channel.thread is not None:
+        body["message_thread_id"] = channel.thread
+    if channel.format == "text":
+        body["text"] = fitted(message.text, MOST)
+    else:
+        body |= {"text": marks.for_telegram(fitted(message.markdown, MOST)), "parse_mode": "HTML"}
+    token = quote(errand.secrets["token"].strip(), safe=":")
+    return web.post(errand, f"{channel.api.rstrip('/')}/bot{token}/sendMessage", body, _judge)
+
+
+def _judge(answer: Answer) -> Outcome | None:
+    found = web.read_json(answer)
+    if found.get("ok") is True and answer.status < 400:
+        return delivered()
+    number = found.get("error_code", answer.status)
+    said = found.get("parameters")
+    parameters: dict[str, Any] = said if isinstance(said, dict) else {}
+    detail = f"answered {number}: {found.get('description') or web.said(answer)}"
+    if "migrate_to_chat_id" in parameters:
+        return refused(f'{detail}; set chat = "{parameters["migrate_to_chat_id"]}"')
+    wait = parameters.get("retry_after")
+    if isinstance(wait, (int, float)) and not isinstance(wait, bool):
+        return failed(detail, min(max(0.0, float(wait)), web.LONGEST_WAIT_S))
+    if found.get("ok") is False and number in (400, 401, 403, 404):
+        return refused(detail)
+    return None if answer.status >= 400 else failed(f"answered {answer.status}, but not ok: {web.said(answer)}")
