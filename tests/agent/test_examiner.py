@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from typing import Any
@@ -47,12 +48,12 @@ def times(examiner: Idle, count: int, now: float = 1000.0) -> list[float]:
 def test_the_first_examination_comes_at_once_and_the_next_ones_every_retry_interval() -> None:
     found = times(idle(), PATIENT_AFTER, 1000.0)
     assert found[0] == 1000.0 + GATHER_S
-    assert [b - a for a, b in zip(found, found[1:], strict=False)] == [RETRY] * (PATIENT_AFTER - 1)
+    assert [b - a for a, b in itertools.pairwise(found)] == [RETRY] * (PATIENT_AFTER - 1)
 
 
 def test_what_stays_in_doubt_is_examined_less_and_less_often() -> None:
     found = times(idle(), 30)
-    apart = [round(b - a, 6) for a, b in zip(found, found[1:], strict=False)]
+    apart = [round(b - a, 6) for a, b in itertools.pairwise(found)]
     assert apart == sorted(apart)
     assert apart[-1] == SLOWEST_S
     assert len([each for each in apart if each < SLOWEST_S]) < 12
@@ -61,7 +62,7 @@ def test_what_stays_in_doubt_is_examined_less_and_less_often() -> None:
 @pytest.mark.parametrize("retry", [0.5, 90.0])
 def test_no_examination_comes_sooner_than_retry_interval_after_another(retry: float) -> None:
     found = times(idle(retry), 12)
-    assert min(b - a for a, b in zip(found, found[1:], strict=False)) == retry
+    assert min(b - a for a, b in itertools.pairwise(found)) == retry
 
 
 def test_a_doubt_that_comes_and_goes_all_the_time_does_not_keep_it_running() -> None:
@@ -114,7 +115,7 @@ def test_a_flood_of_kernel_events_neither_puts_an_examination_off_nor_keeps_it_r
             begun.append(now)
         now = round(now + 0.2, 6)
     assert begun[0] <= 1000.0 + 2 * GATHER_S
-    assert min(b - a for a, b in zip(begun, begun[1:], strict=False)) >= HURRIED_S
+    assert min(b - a for a, b in itertools.pairwise(begun)) >= HURRIED_S
     assert len(begun) >= 14
 
 
