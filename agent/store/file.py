@@ -66,6 +66,8 @@ def _mended(path: Path, problems: list[str], distrust: bool) -> sqlite3.Connecti
     trouble = "it failed while in use" if distrust and size else ""
     if not trouble:
         try:
+            if size is None:
+                _make(path)
             db = _connect(path)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -78,6 +80,23 @@ def _mended(path: Path, problems: list[str], distrust: bool) -> sqlite3.Connecti
     aside = _move_aside(path)
     problems.append(f"state file was corrupt ({trouble}); kept as {aside.name}, started anew")
     return _connect(path)
+
+
+def _make(path: Path) -> None:
+    """A new file, there as a whole or not at all: an empty one would look like a loss at the next start."""
+    made = path.with_name(f"{path.name}.new")
+    _remove(made, *(path.with_name(f"{path.name}{tail}") for tail in JOURNALS))  # an orphan's, too
+    try:
+        _connect(made).close()
+        made.rename(path)
+    finally:
+        _remove(made)
+
+
+def _remove(*files: Path) -> None:
+    for file in files:
+        for tail in ("", *JOURNALS):
+            file.with_name(f"{file.name}{tail}").unlink(missing_ok=True)
 
 
 def readable(path: Path) -> sqlite3.Connection:
