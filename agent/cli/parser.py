@@ -119,6 +119,35 @@ def _days(text: str) -> int:
     return number
 
 
+def _ack(commands: Commands[Parser]) -> None:
+    parser = _add(commands, "ack", "ack", "take charge of an incident: reminders rest, and everybody sees who has it")
+    parser.add_argument("id", metavar="ID", help="the incident; the beginning of its id will do")
+    parser.add_argument("--note", metavar="TEXT", help="what is being done; kept with the incident")
+    parser.add_argument("--for", dest="time", metavar="2h", help="only for so long; then people are reminded again")
+    _with_name(parser)
+
+
+def _silence(commands: Commands[Parser]) -> None:
+    parser = _add(commands, "silence", "silence", "planned work: nobody is told of anything for a while")
+    parser.set_defaults(action="silence")
+    parser.add_argument("time", metavar="DURATION", help='for so long, such as "2h"')
+    parser.add_argument("--reason", metavar="TEXT", required=True, help="what is being done")
+    _with_name(parser)
+
+
+def _unsilence(commands: Commands[Parser]) -> None:
+    parser = _add(commands, "unsilence", "silence", "the work is done: people are told again")
+    parser.set_defaults(action="unsilence")
+    _with_config(parser)
+    _with_language(parser)
+
+
+def _with_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="NAME", help="who you are (default: who is logged in)")
+    _with_config(parser)
+    _with_language(parser)
+
+
 def _reload(commands: Commands[Parser]) -> None:
     parser = _add(
         commands, "reload", "reload", "let the running daemon read its configuration again, and say if it did"
@@ -158,6 +187,9 @@ COMMANDS = {
     "watch": _watch,
     "incidents": _incidents,
     "history": _history,
+    "ack": _ack,
+    "silence": _silence,
+    "unsilence": _unsilence,
     "reload": _reload,
     "config": _config,
     "kinds": _kinds,
