@@ -92,6 +92,8 @@ class Daemon:
         self._at = dict.fromkeys(("flush", "count", "trim", "others", "report"), 0.0)
         self._at["discover"] = float("inf")
         self._well_at = 0.0
+        self._logged: set[str] = set()
+        self._verdict_mark = ""
         self._warm, self._warm_at = False, 0.0
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -211,6 +213,7 @@ class Daemon:
         unsaved = self.known.unsaved
         if unsaved.incidents or unsaved.transitions or unsaved.events or self.keeper.wait(now) <= 0.0:
             self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept
+        self._log_problems()  # the report may be what fails
         self._report(now)
 
     def _patience(self) -> float:
@@ -284,8 +287,20 @@ class Daemon:
     def _write_report(self, now: float, face: object) -> None:
         facts = Facts(self._all_problems(), self.lookout.beats.next_at(), self._facts.notes, self._facts.silenced_until)
         found = self.reporter.write(self.known, facts, now, face, last=self.stopping)
-        self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
+        if self.reporter.verdict_mark != self._verdict_mark:
+            self._verdict_mark = self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
+            self._save()
         systemd.status(found.verdict.headline)
+
+    def _log_problems(self) -> None:
+        """What has no event of its own is said when it begins and when it is over."""
+        found = {text for key, text in self.keeper.problems.items() if key != "state.corrupt"}
+        found.update(self.lookout.problems())
+        for text in sorted(found - self._logged):
+            self.journal.say(Priority.WARNING, "agent.problem", text=text)
+        for text in sorted(self._logged - found):
+            self.journal.say(Priority.NOTICE, "agent.problem.over", text=text)
+        self._logged = found
 
     def _all_problems(self) -> list[str]:
         return [*self.problems.values(), *self.keeper.problems.values(), *self.lookout.problems()]
