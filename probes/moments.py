@@ -6,7 +6,7 @@ Pure: the zone and the present moment are handed in. Moments are seconds since 1
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal
 
@@ -59,24 +59,37 @@ def settlement_day(now: float, zone: tzinfo, deadline: str, days: Collection[Day
     and begins at its noon, so that a close after midnight still belongs to the day that it closes. In the hour that
     the clock goes through twice the second time counts; a deadline in the hour that it skips comes an hour later.
     """
+    around = _settlement_days(now, zone, deadline, days, range(0, -9, -1))
+    return next((day for day in around if day[1] <= now), None)
+
+
+def next_settlement_day(
+    now: float, zone: tzinfo | None, deadline: str, days: Collection[Day]
+) -> tuple[float, float] | None:
+    """The settlement day whose deadline comes next: when it begins, and its deadline. Without a zone, the PC's own."""
+    around = _settlement_days(now, zone, deadline, days, range(9))
+    return next((day for day in around if day[1] > now), None)
+
+
+def _settlement_days(
+    now: float, zone: tzinfo | None, deadline: str, days: Collection[Day], ahead: Iterable[int]
+) -> Iterator[tuple[float, float]]:
+    """The settlement days whose deadlines fall on today and so many days ahead."""
     at = time.fromisoformat(deadline.strip())
     today = datetime.fromtimestamp(now, zone).date()
-    for back in range(9):
-        due_on = today - timedelta(days=back)
+    for count in ahead:
+        due_on = today + timedelta(days=count)
         named = due_on if at.hour >= 12 else due_on - timedelta(days=1)
-        if DAYS[named.weekday()] not in days:
-            continue
-        due = _moment(due_on, at, zone, fold=1 if not _is_skipped(due_on, at, zone) else 0)
-        if due <= now:
-            return _moment(named, time(0) if at.hour >= 12 else time(12), zone), due
-    return None
+        if DAYS[named.weekday()] in days:
+            due = _moment(due_on, at, zone, fold=1 if not _is_skipped(due_on, at, zone) else 0)
+            yield _moment(named, time(0) if at.hour >= 12 else time(12), zone), due
 
 
-def _moment(day: date, at: time, zone: tzinfo, fold: int = 0) -> float:
+def _moment(day: date, at: time, zone: tzinfo | None, fold: int = 0) -> float:
     return datetime.combine(day, at.replace(fold=fold), zone).timestamp()
 
 
-def _is_skipped(day: date, at: time, zone: tzinfo) -> bool:
+def _is_skipped(day: date, at: time, zone: tzinfo | None) -> bool:
     written = datetime.combine(day, at, zone)
     return datetime.fromtimestamp(written.timestamp(), zone).replace(tzinfo=None) != written.replace(tzinfo=None)
 

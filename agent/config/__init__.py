@@ -78,9 +78,11 @@ def opening_hours(config: Config) -> Hours:
 
 
 def levels_of(config: Config) -> tuple[Level, ...]:
-    """Whom to tell, and when: the levels of the file, or what holds without any."""
-    usable = (name for name, channel in config.channels.items() if channel.enabled)
-    return config.escalation or escalation.default_levels(usable)
+    """Whom to tell, and when: the levels of the file, or what holds without any. Channels switched off are left out."""
+    usable = [name for name, channel in config.channels.items() if channel.enabled]
+    return (
+        escalation.with_channels(config.escalation, usable) if config.escalation else escalation.default_levels(usable)
+    )
 
 
 def _channels(table: Mapping[str, Any], notes: Notes) -> dict[str, Channel]:

@@ -7,11 +7,12 @@ at a given moment is decided in `agent.escalation`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from agent.causes import CAUSES, Party
 from agent.config.problems import Path, got, suggestion
@@ -105,6 +106,12 @@ def default_levels(channels: Iterable[str]) -> tuple[Level, ...]:
         Level(name="payments down", channels=names, impacts=("stop",), hours="open"),
         Level(name="payments at risk", channels=names, after=Seconds(900), impacts=("degrade",), hours="open"),
     )
+
+
+def with_channels(levels: Iterable[Level], usable: Collection[str]) -> tuple[Level, ...]:
+    """The levels with these channels only; one that has none of them is left out."""
+    left = (replace(each, channels=tuple(name for name in each.channels if name in usable)) for each in levels)
+    return tuple(level for level in left if level.channels)
 
 
 def read(tables: object, channels: object, notes: Notes) -> tuple[Level, ...]:

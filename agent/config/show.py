@@ -48,7 +48,7 @@ def show(config: Config) -> str:
 def _tables(section: str, value: Any, config: Config) -> Iterator[str]:
     """A section as its table, or as its many tables."""
     if section == "escalation":
-        for level in levels_of(config):
+        for level in value or levels_of(config):
             yield from ("", "[[escalation]]", *_items(level))
     elif section in ("probes", "channels"):
         for name, table in value.items():
