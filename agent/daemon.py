@@ -280,7 +280,7 @@ class Daemon:
             self.known.version,
             self._all_problems(),
             self.reporter.noted,
-            sorted(self._facts.notes),
+            sorted(self._facts.notes.items()),
             self._facts.silenced_until,
         )
 
@@ -319,7 +319,8 @@ class Daemon:
             self._count()
         if now >= self._at["others"]:
             self._at["others"] = now + OTHERS_S
-            if self.keeper.changed_by_others() or self._facts.silenced_until:
+            ends = self._facts.silenced_until or any(note.until for note in self._facts.notes.values())
+            if self.keeper.changed_by_others() or ends:
                 self._read_notes()
         if now >= self._at["flush"]:
             self._at["flush"] = now + FLUSH_S
@@ -366,11 +367,12 @@ class Daemon:
             self.journal.say(priority, event.what, **event.facts)
 
     def _read_notes(self) -> None:
-        notes = {}
+        now, notes = time.time(), {}
         for incident in self.known.book.open:
-            for note in self.keeper.notes(incident.id):
-                notes[incident.id] = note
-        silences = self.keeper.silences(time.time())
+            written = self.keeper.notes(incident.id)
+            if written and (written[-1].until is None or written[-1].until > now):
+                notes[incident.id] = written[-1]  # who took charge last has it, and may have had it for long enough
+        silences = self.keeper.silences(now)
         until = max((each.until for each in silences), default=None)
         self._facts = Facts((), {}, notes, until)
 

@@ -137,6 +137,9 @@ class AcknowledgedPart(Part, frozen=True, kw_only=True):
     by: str
     at: Time
     note: str
+    until: Annotated[Time | None, Meta(description="then it is nobody's again; null: until the incident is over")] = (
+        None
+    )
 
 
 class IncidentPart(Part, frozen=True, kw_only=True):

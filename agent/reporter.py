@@ -135,7 +135,7 @@ class Reporter:
             cause=incident.cause,
             opened_at=stamp(incident.opened_at),
             level=0,
-            acknowledged=AcknowledgedPart(by=note.by, at=stamp(note.at), note=note.text) if note else None,
+            acknowledged=_acknowledged(note) if note else None,
             silenced_until=stamp(facts.silenced_until) if facts.silenced_until else None,
             title=incident.headline,
             party=incident.party,  # type: ignore[arg-type]  # one of the contract's, as the diagnosis said
@@ -144,6 +144,11 @@ class Reporter:
             probes=list(incident.probes),
             fingerprint=incident.fingerprint,
         )
+
+
+def _acknowledged(note: Note) -> AcknowledgedPart:
+    until = None if note.until is None else stamp(note.until)
+    return AcknowledgedPart(by=note.by, at=stamp(note.at), note=note.text, until=until)
 
 
 @dataclass(frozen=True)

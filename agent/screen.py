@@ -203,7 +203,9 @@ def _incident(incident: Mapping[str, Any], language: Language) -> str:
     ]
     taken = incident["acknowledged"]
     if taken:
-        said.append(texts.phrase("incident.taken", language, by=taken["by"], at=local(taken["at"])))
+        until = local(taken["until"]) if taken.get("until") else ""
+        name = "incident.taken_until" if until else "incident.taken"
+        said.append(texts.phrase(name, language, by=taken["by"], at=local(taken["at"]), until=until))
         said.extend([taken["note"]] if taken["note"] else [])
     if incident["silenced_until"]:
         said.append(texts.phrase("incident.silenced", language, until=local(incident["silenced_until"])))
