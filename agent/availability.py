@@ -143,16 +143,9 @@ def _of_one_offset(start: float, end: float, offset: float, hours: Hours) -> lis
         midnight = start + DAY_MINUTES * MINUTE_S - (start + offset) % (DAY_MINUTES * MINUTE_S)
         ahead = _minutes_to_change(hours, minute) * MINUTE_S - (start + offset) % MINUTE_S
         until = min(end, midnight, start + ahead)
-        found.append(Span(start, until, local.date().isoformat(), _is_open(hours, minute)))
+        found.append(Span(start, until, local.date().isoformat(), hours.open_by_clock(local)))
         start = until
     return found
-
-
-def _is_open(hours: Hours, minute: int) -> bool:
-    """As `Hours.open_at`, of a minute of the week."""
-    return not hours.spans or any(
-        start <= minute < end or start <= minute + WEEK_MINUTES < end for start, end in hours.spans
-    )
 
 
 def _minutes_to_change(hours: Hours, minute: int) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.config import escalation, probe_tables, read, typed
 from agent.config.expand import probes_of
-from agent.config.model import Channel, Config, Sections
+from agent.config.model import Channel, Config, Schedule, Sections
 from agent.config.problems import ConfigError, Problem
 from agent.config.secret import CannotReadSecret, Secret, resolve_secret
 from agent.config.typed import Notes
@@ -74,7 +74,8 @@ def opening_hours(config: Config) -> Hours:
     """When this store sells, in its own time zone."""
     from agent.config import hours
 
-    return hours.parse(config.schedule.opening_hours, hours.zone_of(config.site.timezone))
+    schedule = config.schedule
+    return hours.parse(schedule.opening_hours, hours.zone_of(config.site.timezone), schedule.holidays)
 
 
 def levels_of(config: Config) -> tuple[Level, ...]:
@@ -100,8 +101,8 @@ def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
         _check_zone(site.timezone, notes)
     if schedule is not None:
         probe_tables.check_times(("schedule",), schedule, notes)
-        if schedule.opening_hours:
-            _check_hours(schedule.opening_hours, notes)
+        if schedule.opening_hours or schedule.holidays:
+            _check_hours(schedule, notes)
     if report is not None and not 10 <= report.heartbeat <= DAY_S:
         notes.expected(("report", "heartbeat"), "10s..1d", str(report.heartbeat))
     if history is not None and history.keep < DAY_S:
@@ -119,11 +120,15 @@ def _check_zone(name: str, notes: Notes) -> None:
         notes.expected(("site", "timezone"), str(error), name)
 
 
-def _check_hours(lines: tuple[str, ...], notes: Notes) -> None:
+def _check_hours(schedule: Schedule, notes: Notes) -> None:
     from agent.config import hours
 
-    for place, line in enumerate(lines):
-        try:
-            hours.parse([line])
-        except ValueError as error:
-            notes.expected(("schedule", "opening_hours", place), str(error), line)
+    for key, lines, read_one in (
+        ("opening_hours", schedule.opening_hours, hours.spans_of),
+        ("holidays", schedule.holidays, hours.holiday),
+    ):
+        for place, line in enumerate(lines):
+            try:
+                read_one(line)
+            except ValueError as error:
+                notes.expected(("schedule", key, place), str(error), line)

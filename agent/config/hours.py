@@ -1,21 +1,28 @@
 """Is the store open at this moment?
 
 `mon-sat 09:00-22:00`, `fri,sat 18:00-02:00` (past midnight), `daily 00:00-24:00`; several lines add up. The wall clock
-of the store counts, so that a shop opens at nine on both sides of a daylight-saving change.
+of the store counts, so that a shop opens at nine on both sides of a daylight-saving change. Holidays are days on which
+it does not open: `2026-10-01`, `2026-10-01..2026-10-07`, or every year `12-25`, `12-31..01-02`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 EXPECTED = 'opening hours such as "mon-sat 09:00-22:00", "daily 08:00-24:00" or "fri,sat 18:00-02:00"'
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 WEEK_MINUTES = 7 * DAY_MINUTES
 
+HOLIDAY_EXPECTED = (
+    'a day such as "2026-10-01", several such as "2026-10-01..2026-10-07", or the same every year such as "12-25"'
+)
+
+_DAY = r"((?:[0-9]{4}-)?[0-9]{2}-[0-9]{2})"
+_HOLIDAY = re.compile(rf"\s*{_DAY}\s*(?:\.\.\s*{_DAY}\s*)?")
 _SPAN = r"\d{1,2}:\d{2}-\d{1,2}:\d{2}"
 _LINE = re.compile(rf"([a-z,\- ]+) ({_SPAN}(?:[, ]{_SPAN})*)")
 _TIMES = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
@@ -27,19 +34,55 @@ class Hours:
 
     spans: tuple[tuple[int, int], ...] = ()
     zone: tzinfo | None = None
+    holidays: tuple[tuple[str, str], ...] = ()
+    """First and last days, both as `2026-10-01` or both, for every year, as `10-01`."""
 
     def open_at(self, moment: datetime) -> bool:
         """Whether the store is open at this moment (an aware datetime, of any zone)."""
+        return self.open_by_clock(moment.astimezone(self.zone))
+
+    def open_by_clock(self, local: datetime) -> bool:
+        """Whether the store is open when its wall clock shows this. A night that began before a holiday goes on."""
         if not self.spans:
-            return True
-        local = moment.astimezone(self.zone)
+            return not self.is_holiday(local)
         minute = local.weekday() * DAY_MINUTES + local.hour * 60 + local.minute
-        return any(start <= minute < end or start <= minute + WEEK_MINUTES < end for start, end in self.spans)
+        began = [at - start for start, end in self.spans for at in (minute, minute + WEEK_MINUTES) if start <= at < end]
+        if not began or not self.holidays:
+            return bool(began)
+        clock = local.replace(tzinfo=None)
+        return any(not self.is_holiday(clock - timedelta(minutes=ago)) for ago in began)
+
+    def is_holiday(self, day: date) -> bool:
+        """Whether the store stays closed on this day of its calendar."""
+        written = day.isoformat()[:10]
+        return any(_is_within(written[-len(first) :], first, last) for first, last in self.holidays)
 
 
-def parse(lines: Iterable[str], zone: tzinfo | None = None) -> Hours:
-    """Read the lines of `schedule.opening_hours`. Raises ValueError naming what was expected."""
-    return Hours(tuple(span for line in lines for span in _spans(line)), zone)
+def parse(lines: Iterable[str], zone: tzinfo | None = None, holidays: Iterable[str] = ()) -> Hours:
+    """Read `schedule.opening_hours` and `schedule.holidays`. Raises ValueError naming what was expected."""
+    spans = tuple(span for line in lines for span in spans_of(line))
+    return Hours(spans, zone, tuple(holiday(line) for line in holidays))
+
+
+def holiday(line: str) -> tuple[str, str]:
+    """The first and the last day of a holiday. Raises ValueError naming what was expected."""
+    found = _HOLIDAY.fullmatch(line)
+    if found is None:
+        raise ValueError(HOLIDAY_EXPECTED)
+    first, last = found[1], found[2] or found[1]
+    every_year = len(first) == 5
+    try:
+        for day in (first, last):
+            date.fromisoformat(f"2024-{day}" if every_year else day)  # a leap year: 02-29 may be a holiday
+    except ValueError as error:
+        raise ValueError(HOLIDAY_EXPECTED) from error
+    if len(last) != len(first) or (last < first and not every_year):
+        raise ValueError(HOLIDAY_EXPECTED)
+    return first, last
+
+
+def _is_within(day: str, first: str, last: str) -> bool:
+    return first <= day <= last if first <= last else day >= first or day <= last
 
 
 def zone_of(name: str | None) -> tzinfo | None:
@@ -54,15 +97,15 @@ def zone_of(name: str | None) -> tzinfo | None:
         raise ValueError('a time zone that this PC knows, such as "Asia/Shanghai"') from error
 
 
-def _spans(line: str) -> Iterator[tuple[int, int]]:
+def spans_of(line: str) -> list[tuple[int, int]]:
+    """The spans of one line of opening hours. Raises ValueError naming what was expected."""
     tidy = re.sub(r" ?([-,]) ?", r"\1", " ".join(line.lower().split()))
     found = _LINE.fullmatch(tidy)
     if found is None:
         raise ValueError(EXPECTED)
     times = [_times(*numbers) for numbers in _TIMES.findall(found[2])]
-    for day in _days(found[1]):
-        for start, end in times:
-            yield day * DAY_MINUTES + start, day * DAY_MINUTES + end
+    days = _days(found[1])
+    return [(day * DAY_MINUTES + start, day * DAY_MINUTES + end) for day in days for start, end in times]
 
 
 def _times(*numbers: str) -> tuple[int, int]:

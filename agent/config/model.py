@@ -60,6 +60,14 @@ class Schedule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
             examples=[["mon-sat 09:00-22:00"]],
         ),
     ] = ()
+    holidays: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description='days on which the store stays closed: "2026-10-01", "2026-10-01..2026-10-07", or every year '
+            '"12-25", "12-31..01-02"',
+            examples=[["2026-10-01..2026-10-07", "01-01"]],
+        ),
+    ] = ()
     window: Annotated[
         Count,
         Meta(

@@ -93,6 +93,17 @@ def test_a_whole_week_adds_up() -> None:
     assert [(day, good) for day, _, good, _, _ in found] == [(f"2026-03-0{n}", 13 * 3600.0) for n in range(2, 8)]
 
 
+def test_a_holiday_does_not_count_and_the_night_before_it_does() -> None:
+    tally = Tally()
+    opened = hours.parse(["daily 20:00-02:00"], SHANGHAI, ["2026-10-02"])
+    accrue(tally, "auth", OK, at("2026-10-01T12:00", SHANGHAI), at("2026-10-03T23:00", SHANGHAI), opened)
+    assert [(day, good) for day, _, good, _, _ in rows(tally)] == [
+        ("2026-10-01", 4 * 3600.0),
+        ("2026-10-02", 2 * 3600.0),
+        ("2026-10-03", 3 * 3600.0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("day", "after", "lines", "opened"),
     [
@@ -176,16 +187,17 @@ LINES = st.lists(
     ),
     max_size=3,
 )
+HOLIDAYS = st.lists(st.sampled_from(["01-01..04-30", "2027-05-01..2027-12-31", "12-31..01-02"]), max_size=2)
 MOMENTS = st.integers(1_700_000_000, 1_900_000_000)
 
 
-@given(MOMENTS, st.integers(1, 3 * 86_400), LINES, ZONES)
+@given(MOMENTS, st.integers(1, 3 * 86_400), LINES, HOLIDAYS, ZONES)
 def test_whatever_the_zone_and_the_hours_it_agrees_with_asking_every_minute(
-    start: int, length: int, lines: list[str], zone: tzinfo
+    start: int, length: int, lines: list[str], holidays: list[str], zone: tzinfo
 ) -> None:
     start -= start % 60
     length = length // 60 // 8 * 60 + 60
-    opened = hours.parse(lines, zone)
+    opened = hours.parse(lines, zone, holidays)
     expected: dict[str, float] = {}
     for second in range(start, start + length, 60):
         moment = datetime.fromtimestamp(second, zone)

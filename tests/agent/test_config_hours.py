@@ -78,6 +78,75 @@ def test_any_text_is_hours_or_is_refused(text: str) -> None:
         assert str(error) == hours.EXPECTED
 
 
+def opens(lines: list[str], holidays: list[str], local: str) -> bool:
+    """`local` is a wall-clock time in China. 2026-10-01 was a Thursday, 2026-12-25 a Friday."""
+    moment = datetime.fromisoformat(local).replace(tzinfo=CHINA)
+    return hours.parse(lines, CHINA, holidays).open_at(moment)
+
+
+@pytest.mark.parametrize(
+    ("lines", "holidays", "local", "expected"),
+    [
+        (["daily 09:00-22:00"], ["2026-10-01"], "2026-09-30T12:00", True),
+        (["daily 09:00-22:00"], ["2026-10-01"], "2026-10-01T12:00", False),
+        (["daily 09:00-22:00"], ["2026-10-01"], "2026-10-02T12:00", True),
+        (["daily 09:00-22:00"], ["2026-10-01"], "2027-10-01T12:00", True),
+        (["daily 09:00-22:00"], ["2026-10-01..2026-10-07"], "2026-10-07T21:59", False),
+        (["daily 09:00-22:00"], [" 2026-10-01 .. 2026-10-07 "], "2026-10-08T09:00", True),
+        (["daily 09:00-22:00"], ["12-25..12-26"], "2026-12-26T12:00", False),
+        (["daily 09:00-22:00"], ["12-25..12-26"], "2031-12-25T12:00", False),
+        (["daily 09:00-22:00"], ["12-25..12-26"], "2026-12-27T12:00", True),
+        (["daily 09:00-22:00"], ["12-31..01-02"], "2026-12-31T12:00", False),
+        (["daily 09:00-22:00"], ["12-31..01-02"], "2027-01-02T12:00", False),
+        (["daily 09:00-22:00"], ["12-31..01-02"], "2027-01-03T12:00", True),
+        (["daily 09:00-22:00"], ["02-29"], "2028-02-29T12:00", False),
+        (["daily 09:00-22:00"], ["01-01", "2026-10-01"], "2026-10-01T12:00", False),
+        # a bar that opened on Thursday evening closes at two, holiday or not; on the holiday it does not open
+        (["daily 18:00-02:00"], ["2026-10-02"], "2026-10-02T01:59", True),
+        (["daily 18:00-02:00"], ["2026-10-02"], "2026-10-02T18:00", False),
+        (["daily 18:00-02:00"], ["2026-10-02"], "2026-10-03T01:59", False),
+        (["sun 18:00-02:00"], ["2026-10-04"], "2026-10-05T01:00", False),
+        ([], ["2026-10-01"], "2026-10-01T00:00", False),
+        ([], ["2026-10-01"], "2026-10-02T00:00", True),
+    ],
+)
+def test_a_store_stays_closed_on_its_holidays(
+    lines: list[str], holidays: list[str], local: str, expected: bool
+) -> None:
+    assert opens(lines, holidays, local) is expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "2026", "2026-10", "10", "2026-13-01", "2026-02-30", "02-30", "2026-10-07..2026-10-01", "tomorrow"),
+        *("2026-10-01..10-07", "10-01..2026-10-07", "2026-10-01 2026-10-07", "2026-10-01..", "1.10.2026", "20261001"),
+        *("2026-10-01..2026-10-02..2026-10-03", "2026-W40-1", "2026-1-1", "٢٠٢٦-10-01"),
+    ],
+)
+def test_what_is_no_holiday(line: str) -> None:
+    with pytest.raises(ValueError, match=r"^a day such as"):
+        hours.holiday(line)
+
+
+@given(st.text(st.sampled_from("0123456789-. ")))
+def test_any_text_is_a_holiday_or_is_refused(text: str) -> None:
+    try:
+        first, last = hours.holiday(text)
+    except ValueError as error:
+        assert str(error) == hours.HOLIDAY_EXPECTED
+    else:
+        assert first in text
+        assert last in text
+
+
+def test_holidays_come_from_the_configuration() -> None:
+    text = b'[site]\ntimezone = "Asia/Shanghai"\n[schedule]\nholidays = ["2026-10-01..2026-10-07"]\n'
+    store = config.opening_hours(config.parse(Source("config.toml", text)))
+    assert not store.open_at(datetime(2026, 9, 30, 16, 0, tzinfo=UTC))
+    assert store.open_at(datetime(2026, 9, 30, 15, 59, tzinfo=UTC))
+
+
 def test_a_moment_of_any_zone_is_asked_in_the_stores_zone() -> None:
     store = hours.parse(["mon 09:00-10:00"], CHINA)
     assert store.open_at(datetime(2024, 1, 1, 1, 30, tzinfo=UTC))
