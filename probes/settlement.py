@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ from probes.settlement_settings import SettlementSettings, problems, target_of
 
 SETTLING = 10
 """A last line without an end, written less than these seconds ago, may still be in writing."""
+REMEMBERED = 60
+"""So many failed transactions are remembered for the problem report of an incident."""
 
 
 def read(settings: SettlementSettings, host: Host) -> Reading:
@@ -45,6 +48,9 @@ def judge(settings: SettlementSettings, reading: Reading, memory: Memory) -> Obs
     last = _later(reading.last, remembered.get("last"))
     settled = _later(reading.settled, remembered.get("settled"))
     kept = {"source": source, "last": msgspec.to_builtins(last), "settled": msgspec.to_builtins(settled)}
+    failed = _failures(reading.failed, remembered.get("failed"))
+    if failed:
+        kept["failed"] = failed
     facts = _facts(settings, reading, last, settled)
     if reading.problem:
         return Observation(
@@ -126,6 +132,12 @@ def _later(seen: Close | None, remembered: Any) -> Close | None:
     if before is None or (seen is not None and seen.at >= before.at):
         return seen
     return before
+
+
+def _failures(seen: Sequence[str], remembered: Any) -> list[str]:
+    """The last that failed, those too that the record no longer shows: a problem report must list them."""
+    before = [line for line in remembered if isinstance(line, str)] if isinstance(remembered, list) else []
+    return sorted({*before, *seen})[-REMEMBERED:]  # each begins with its time
 
 
 def _facts(
