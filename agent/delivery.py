@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.channels.outcome import Outcome, failed
-
 if TYPE_CHECKING:
+    from agent.channels.outcome import Outcome
     from agent.config.model import Channel
     from agent.message import Message
 
@@ -44,7 +43,7 @@ class Delivered(msgspec.Struct, frozen=True):
     outcome: Outcome | None
 
 
-Send = Callable[["Channel", "Message", Mapping[str, str]], Outcome]
+Send = Callable[["Channel", "Message", Mapping[str, str]], "Outcome"]
 
 
 def rest(failures: int, draw: float) -> float:
@@ -121,7 +120,13 @@ class Delivery:
         try:
             return self._send(channel, message, self._env)
         except Exception as error:  # noqa: BLE001 -- a fault of ours in one channel must not end its thread for good
-            return failed(f"cannot send: {type(error).__name__}; please report this")
+            return _failed(f"cannot send: {type(error).__name__}; please report this")
+
+
+def _failed(detail: str) -> Outcome:
+    from agent.channels.outcome import failed  # with all ways to reach people: only where one is used
+
+    return failed(detail)
 
 
 def _send(channel: Channel, message: Message, env: Mapping[str, str]) -> Outcome:
@@ -184,7 +189,7 @@ class _Runner:
             self._running, self._alive = None, False
             self._hung += 1
             self.quiet.set()
-            told = [Delivered(one.key, self.name, failed("no answer in time"))]
+            told = [Delivered(one.key, self.name, _failed("no answer in time"))]
             told += self._untried()
         for each in told:
             self._answer(each)

@@ -14,28 +14,27 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.channels.outcome import Outcome, refused
 from agent.delivery import Delivered, Delivery, put_off, rest
 from agent.journal import Journal, Priority
-from agent.message import Message
 from agent.outbox import NEVER, Outbox, passed_on
 from agent.store import Batch, Event, Fate, Outgoing
 from agent.store.rows import text, value
 from agent.store.words import NoticeState
 
 if TYPE_CHECKING:
+    from agent.channels.outcome import Outcome
     from agent.config.escalation import NotifySettings
     from agent.config.model import Channel
     from agent.keeper import Keeper
+    from agent.message import Message
 
 LATE_S = 120.0
-"""A notice that leaves later than this is put into words anew: it says what happened meanwhile, and that it is late."""
+"""Of a notice that leaves later than this it is asked what happened meanwhile."""
 REVIVED = 2
 """A channel that works again after so many failures in a row was dead: all that waits for it is due."""
 
-Words = Callable[[Outgoing, float], Message | None]
+Words = Callable[[Outgoing, float], "Message | None"]
 """A notice in words, at that time; None when nobody knows any more what it was about."""
-Passed = Callable[[Outgoing], None]
 
 
 @dataclass
@@ -59,7 +58,8 @@ class Line:
 class Post:
     """Sends what is in the outbox. `unsaved` gives the batch that is saved next; `save` saves it.
 
-    `words` puts a notice into words anew, `passed` is told of those that stand in for another channel's.
+    `words` puts a notice into words anew, `passed` is told of those that stand in for another channel's, `ended` says
+    when an incident was over.
     """
 
     def __init__(  # noqa: PLR0913 -- what it stands between
@@ -71,11 +71,13 @@ class Post:
         unsaved: Callable[[], Batch],
         save: Callable[[bool], None],
         words: Words,
-        passed: Passed,
+        passed: Callable[[Outgoing], None],
+        ended: Callable[[str], float | None],
     ) -> None:
         self._keeper, self._delivery, self._journal = keeper, delivery, journal
         self._outbox = Outbox(keeper, unsaved)
-        self._unsaved, self._save, self._words, self._passed = unsaved, save, words, passed
+        self._unsaved, self._save = unsaved, save
+        self._words, self._passed, self._ended = words, passed, ended
         self._lines: dict[str, Line] = {}
         self._answers: list[Delivered] = []
         self._notify: NotifySettings | None = None
@@ -109,6 +111,16 @@ class Post:
                 line.look_at = 0.0
                 if line.failures:
                     line.pass_on_at = min(line.pass_on_at, 0.0)
+
+    def clock_set(self, wall: float) -> None:
+        """What was put off by a clock that has been set since is due; who rests goes on resting."""
+        for name, line in self._lines.items():
+            self._hasten(name, wall)
+            line.look_at = 0.0
+
+    def _hasten(self, name: str, wall: float) -> None:
+        self._keep(wall)
+        self._keeper.ask(lambda store: store.hasten(name, wall), 0)
 
     def answered(self, delivered: Delivered) -> None:
         """What came of a notice; it takes effect with the next turn."""
@@ -149,6 +161,15 @@ class Post:
         troubles += [f"notices wait for channel {name}, which is not configured or switched off" for name in stranded]
         return troubles
 
+    @property
+    def waiting(self) -> int:
+        """How many notices wait."""
+        return sum(self._outbox.waiting().values())
+
+    def waits_for(self, incident: str) -> frozenset[str]:
+        """The channels that have something still to tell of this incident."""
+        return self._outbox.waits_for(incident)
+
     def in_hand(self) -> list[Outgoing]:
         """Those that are being sent."""
         return [one for line in self._lines.values() for one in line.hand.values()]
@@ -178,8 +199,7 @@ class Post:
 
     def _sent(self, one: Outgoing, line: Line, outcome: Outcome, wall: float) -> None:
         if line.failures >= REVIVED:
-            self._keep(wall)
-            self._keeper.ask(lambda store: store.hasten(one.channel, wall), 0)
+            self._hasten(one.channel, wall)
         line.failures, line.trouble, line.rests_until, line.pass_on_at = 0, "", 0.0, NEVER
         line.look_at = 0.0
         self._note(_fate(one, "sent", wall, wall, outcome))
@@ -296,13 +316,17 @@ class Post:
         line.look_at = NEVER if line.hand else now + self._outbox.next_in(name, wall)  # each answer looks again
 
     def _give(self, one: Outgoing, wall: float) -> None:
-        message = self._words(one, wall) if wall - one.at > LATE_S or not one.message else None
-        message = message or decoded(one.message)
+        from agent.message import late
+
+        message = decoded(one.message) or self._words(one, wall)
         if message is None:
+            from agent.channels.outcome import refused
+
             lost = refused("its words are lost, and so is what it was about")
             self._answers.append(Delivered(one.key, one.channel, lost))
         else:
-            self._delivery.give(one.channel, message)
+            ended = self._ended(one.incident) if wall - one.at > LATE_S else None
+            self._delivery.give(one.channel, late(message, wall, ended))
 
 
 def encoded(message: Message) -> str:
@@ -312,6 +336,8 @@ def encoded(message: Message) -> str:
 
 def decoded(noted: str) -> Message | None:
     """From the outbox; None where it is no message."""
+    from agent.message import Message
+
     return value(Message, noted)
 
 
