@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -37,9 +37,11 @@ from agent.channels.outcome import Outcome, concealed, failed, refused
 from agent.config.channels import secrets_of
 from agent.config.model import Channel
 from agent.config.secret import CannotReadSecret, resolve_secret
-from agent.message import Message
 from probes.host import Host
 from probes.model import Denied, NotFitted, OutOfTime, Unsupported
+
+if TYPE_CHECKING:
+    from agent.message import Message
 
 __all__ = ["Outcome", "send"]
 

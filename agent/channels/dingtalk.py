@@ -15,12 +15,11 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from agent.channels import marks, web
-from agent.channels.errand import Errand, fitted
+from agent.channels.errand import Errand, fitting
 from agent.channels.outcome import Outcome
 from agent.config.channels import DingTalk
 
-MOST_BYTES = 18000
-"""Of 20000 for the whole body; JSON takes some more for itself."""
+MOST_BYTES = 20000
 _judge = web.service_judge(
     "errcode",
     "errmsg",
@@ -48,13 +47,25 @@ def signature(secret: str, at_ms: int) -> str:
 
 
 def _body(errand: Errand[DingTalk]) -> dict[str, Any]:
-    message, mention = errand.message, errand.channel.mention
+    if errand.channel.format == "text":
+        return fitting(lambda text: _text(errand, text), errand.message.text, MOST_BYTES)
+    return fitting(lambda text: _markdown(errand, text), errand.message.markdown, MOST_BYTES)
+
+
+def _text(errand: Errand[DingTalk], text: str) -> dict[str, Any]:
+    called, at = _mention(errand)
+    return {"msgtype": "text", "text": {"content": text + called}, "at": at}
+
+
+def _markdown(errand: Errand[DingTalk], text: str) -> dict[str, Any]:
+    called, at = _mention(errand)
+    text = marks.for_dingtalk(text) + (f"\n\n{called.strip()}" if called else "")
+    return {"msgtype": "markdown", "markdown": {"title": errand.message.subject, "text": text}, "at": at}
+
+
+def _mention(errand: Errand[DingTalk]) -> tuple[str, dict[str, Any]]:
+    """Who is called must stand in the text as well."""
+    mention = errand.channel.mention
     phones = [name for name in mention if name != "@all"]
     called = "".join(f" @{phone}" for phone in phones)
-    at = {"atMobiles": phones, "isAtAll": "@all" in mention}
-    if errand.channel.format == "text":
-        content = fitted(message.text, MOST_BYTES, of_bytes=True) + called
-        return {"msgtype": "text", "text": {"content": content}, "at": at}
-    text = marks.for_dingtalk(fitted(message.markdown, MOST_BYTES, of_bytes=True))
-    text += f"\n\n{called.strip()}" if called else ""
-    return {"msgtype": "markdown", "markdown": {"title": message.subject, "text": text}, "at": at}
+    return called, {"atMobiles": phones, "isAtAll": "@all" in mention}

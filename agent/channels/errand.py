@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agent.config.model import Channel
 from agent.config.secret import Secret
-from agent.message import Message
 from probes.host import Host
+
+if TYPE_CHECKING:
+    from agent.message import Message
 
 C_co = TypeVar("C_co", bound=Channel, covariant=True)
 
@@ -58,3 +61,14 @@ def fitted(text: str, most: int, *, of_bytes: bool = False) -> str:
         return text if len(text) <= most else text[: most - 1] + "…"
     coded = text.encode()
     return text if len(coded) <= most else coded[: most - 3].decode("utf-8", "ignore") + "…"
+
+
+def fitting(make: Callable[[str], dict[str, Any]], text: str, most: int) -> dict[str, Any]:
+    """What `make` makes of the text, or of as much of it as gives at most so many bytes of JSON."""
+    size = len(text)
+    while True:
+        made = make(fitted(text, size))
+        bytes_ = len(json.dumps(made, ensure_ascii=False).encode())
+        if bytes_ <= most or size <= 1:
+            return made
+        size = max(1, min(size - 1, size * most // bytes_ - 1))

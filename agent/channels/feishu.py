@@ -9,12 +9,11 @@ import time
 from typing import Any
 
 from agent.channels import marks, web
-from agent.channels.errand import Errand, fitted
+from agent.channels.errand import Errand, fitting
 from agent.channels.outcome import Outcome
 from agent.config.channels import Feishu
 
-MOST_BYTES = 18000
-"""Of 20 KB for the whole body; JSON takes some more for itself."""
+MOST_BYTES = 20000
 COLOURS = {"critical": "red", "warning": "orange", "info": "blue"}
 
 _judge = web.service_judge(
@@ -48,12 +47,16 @@ def signature(secret: str, at: int) -> str:
 def _body(errand: Errand[Feishu]) -> dict[str, Any]:
     message = errand.message
     if errand.channel.format == "text":
-        return {"msg_type": "text", "content": {"text": fitted(message.text, MOST_BYTES, of_bytes=True)}}
+        return fitting(lambda text: {"msg_type": "text", "content": {"text": text}}, message.text, MOST_BYTES)
+    return fitting(lambda text: _card(errand, text), message.markdown, MOST_BYTES)
+
+
+def _card(errand: Errand[Feishu], text: str) -> dict[str, Any]:
+    message = errand.message
     colour = "green" if message.what == "resolved" else COLOURS.get(message.severity, "blue")
-    text = marks.for_cards(fitted(message.markdown, MOST_BYTES, of_bytes=True))
     card = {
         "config": {"wide_screen_mode": True},
         "header": {"title": {"tag": "plain_text", "content": message.subject}, "template": colour},
-        "elements": [{"tag": "markdown", "content": text}],
+        "elements": [{"tag": "markdown", "content": marks.for_cards(text)}],
     }
     return {"msg_type": "interactive", "card": card}
