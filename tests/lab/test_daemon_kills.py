@@ -7,6 +7,7 @@ address that is taken away and given back, so that kernel events and examination
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ import jsonschema
 import pytest
 
 from agent.incidents import Incident
-from tests.lab.daemon import Till, incident_of
+from tests.lab.daemon import Till, incident_of, probe_of
 from tests.lab.room import Room
 
 pytestmark = pytest.mark.lab
@@ -60,16 +61,19 @@ class Witness:
             self.till.tell(name, "fail" if broken else "ok")
 
     def live(self, seconds: float) -> None:
-        """One life of that length, from its first instant watched at every turn; then SIGKILL."""
+        """One life of that length, watched at every turn; then SIGKILL. Now and then the first news is its death."""
         self.till.start()
+        hasty = self.chance.random() < 0.4
         ends = time.monotonic() + seconds
         change = time.monotonic() + self.chance.uniform(0, 1.5)
         while (now := time.monotonic()) < ends:
             if now >= change:
                 self.switch(name := self.chance.choice(FICKLE), not self.broken[name])
                 change = now + self.chance.uniform(0.05, 1.5)
-            self.read()
-            time.sleep(min(0.03, max(0.0, ends - time.monotonic())))
+            if self.read() and hasty:
+                self.counts["killed as they told of an incident"] += 1
+                break
+            time.sleep(0.002 if hasty else 0.02)
         assert self.till.process is not None and self.till.process.poll() is None, self.till.said()
         self.till.kill()
         self.counts["kills"] += 1
@@ -78,15 +82,18 @@ class Witness:
         if self.chance.random() < 0.3:  # while nobody looks
             self.switch(name := self.chance.choice(FICKLE), not self.broken[name])
 
-    def read(self, *, validate: bool = False) -> None:
-        """The report is whole, and its number goes up."""
+    def read(self, *, validate: bool = False) -> bool:
+        """The report is whole, and its number goes up. Whether it tells of an incident that it did not tell of before."""
         try:
             content = self.till.report_path.read_bytes()
         except FileNotFoundError:
             assert self.seq == 0, "the report is gone"
-            return
+            return False
+        if content == self.content and not validate:
+            return False
+        said = json.loads(content)
+        known = len(self.known)
         if content != self.content:
-            said = json.loads(content)
             assert said["seq"] > self.seq, f"number {said['seq']} after {self.seq}"
             self.seq, self.content = said["seq"], content
             self.counts["reports"] += 1
@@ -94,8 +101,9 @@ class Witness:
                 if found := incident_of(said, name):
                     self.known[found["id"]] = tuple(found["probes"])
         if validate:
-            VALID.validate(json.loads(content))
-            assert not json.loads(content)["agent"]["problems"]
+            VALID.validate(said)
+            assert not said["agent"]["problems"]
+        return len(self.known) > known
 
     def look_into_memory(self) -> None:
         """What the kill left: whole, nothing lost that was told, nothing twice."""
@@ -103,7 +111,6 @@ class Witness:
             assert not self.known
             return
         with self.till.memory() as memory:
-            assert memory.next_seq() > self.seq
             stored = {each.id: each for each in memory.incidents(limit=10_000)}
             tracks = memory.tracks()
         lost = {name: probes for name, probes in self.known.items() if name not in stored}
@@ -129,7 +136,11 @@ class Witness:
         """At the end, with all mended and a daemon that lives: every incident is over, and none was one too many."""
         for name in (STEADY, *FICKLE):
             self.switch(name, False)
+        for left in self.till.state.glob(".health.json.*"):
+            self.counts["half-written files left"] += 1
+            os.utime(left, (0, 0))
         self.till.begin()
+        assert not list(self.till.state.glob(".health.json.*")), "what a killed writer left is removed"
         self.till.until(lambda report: not report["incidents"], "all well", 30)
         assert self.till.stop() < 5
         self.read(validate=True)
@@ -177,8 +188,6 @@ def lives_of(number: int, place: Path) -> dict[str, Any]:
             for _ in range(LIVES):
                 witness.live(spans_of_life(chance))
             witness.judge()
-            left = list(till.state.glob(".health.json.*"))
-            witness.counts["half-written files left"] = len(left)
             return dict(witness.counts)
 
 
@@ -190,3 +199,16 @@ def test_killed_208_times_it_loses_doubles_and_garbles_nothing(tmp_path: Path) -
     print(f"seed {SEED}: " + ", ".join(f"{number} {what}" for what, number in total.items()))
     assert total["kills"] >= 200
     assert total["incidents"] > TILLS * 5, "too little happened to prove anything"
+
+
+def test_since_when_it_is_so_is_known_after_a_kill(tmp_path: Path) -> None:
+    with Till(tmp_path / "till") as till:
+        till.watch("bad", impact="stop")
+        till.begin()
+        till.tell("bad", "fail")
+        before = till.until(lambda said: said["verdict"]["payments"] == "down")
+        till.kill()
+        time.sleep(1)
+        after = till.begin()
+        assert after["verdict"]["since"] == before["verdict"]["since"]
+        assert probe_of(after, "bad")["since"] == probe_of(before, "bad")["since"]

@@ -138,7 +138,7 @@ def test_sigterm_ends_it_within_five_seconds_at_any_moment_of_its_life(till: Til
     till.tell("stuck", "hang")
     till.write_config()
     took = []
-    for _ in range(12):
+    for _ in range(8):
         till.start()
         time.sleep(chance.uniform(0.4, 2.5))
         took.append(till.stop())
