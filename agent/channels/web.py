@@ -104,7 +104,7 @@ def _meaning(exchange: Exchange, request: Request, judge: Judge | None) -> Outco
         return failed(_handshake_words(handshake, name))
     if answer is None:
         return failed(_reach_words(exchange.reach))
-    if answer.status == 0 or answer.timed_out or (answer.error and answer.status < 400):
+    if answer.status == 0 or answer.timed_out or (_broke_off(answer) and answer.status < 400):
         return failed(f"{name}: {_short(answer)}")
     return _answered(answer, request, judge)
 
@@ -119,10 +119,14 @@ def _answered(answer: Answer, request: Request, judge: Judge | None) -> Outcome:
     return by_status(answer, said(answer)) if answer.status >= 400 else delivered(f"answered {answer.status}")
 
 
+def _broke_off(answer: Answer) -> bool:
+    return bool(answer.error or answer.odd_head)
+
+
 def _short(answer: Answer) -> str:
     if answer.timed_out:
         return f"answered {answer.status}, but no end came in time" if answer.status else "no answer in time"
-    if answer.error:
+    if _broke_off(answer):
         return f"the answer {answer.status} broke off" if answer.status else f"no answer ({answer.error})"
     return f"answered {answer.status} {answer.phrase}".rstrip()
 

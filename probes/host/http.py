@@ -65,6 +65,8 @@ class Answer(msgspec.Struct, frozen=True):
     cut: bool = False
     timed_out: bool = False
     error: str = ""
+    odd_head: str = ""
+    """What is wrong with the headers: they may have broken off, which http.client takes for their end."""
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -157,7 +159,14 @@ def _read(response: Response) -> Answer:
         body=bytes(body[:CAP]),
         cut=cut,
         error=error,
+        odd_head=_odd_head(response),
     )
+
+
+def _odd_head(response: Response) -> str:
+    original: Any = getattr(response.raw, "_original_response", None)
+    defects = getattr(getattr(original, "msg", None), "defects", ())
+    return type(defects[0]).__name__ if defects else ""
 
 
 def _adapter(connection: socket.socket, url: str, absolute: bool) -> HTTPAdapter:
