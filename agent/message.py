@@ -30,6 +30,8 @@ Severity = Literal["critical", "warning", "info"]
 OVER = ("resolved", "joined")
 LATE_S = 120.0
 """A message that leaves later than this after it was due says so."""
+SOON_S = 4 * 3600.0
+"""A deadline further away than this is not yet worth a line."""
 EVIDENCE, CAUTIONS = 4, 2
 """So many items of a list go into a message: the page and `posagent incidents ID` have all of them."""
 _WORD = {"stop": "down", "degrade": "at_risk", "none": "none"}
@@ -133,8 +135,8 @@ def late(message: Message, now: float, ended_at: float | None = None) -> Message
     if now - message.at < LATE_S:
         return message
     language = message.language
-    held = _say("late", language, at=_moment(message.at, None), age=now - message.at)
-    over = "" if ended_at is None or message.what in OVER else _say("late_over", language, at=_moment(ended_at, None))
+    held = _say("late", language, at=clock(message.at, None), age=now - message.at)
+    over = "" if ended_at is None or message.what in OVER else _say("late_over", language, at=clock(ended_at, None))
     remark = f"{held} {over}" if over and language == "en" else held + over
     return msgspec.structs.replace(
         message,
@@ -237,21 +239,21 @@ class _Writer:
         return _Part(texts.phrase(heading, self.language), items, numbered and len(items) > 1, foreign)
 
     def _times(self) -> Iterator[str]:
-        began, ended = self._moment(self.incident.began_at), self.incident.resolved_at
+        began, ended = self._clock(self.incident.began_at), self.incident.resolved_at
         if ended is None:
             yield _say("since", self.language, began=began, age=self._lasted())
         else:
-            yield _say("lasted", self.language, began=began, ended=self._moment(ended), age=self._lasted())
-        if self.about.deadline is not None and not self.is_over and self.about.deadline > self.now:
-            left = self.about.deadline - self.now
-            yield _say("deadline", self.language, at=self._moment(self.about.deadline), left=left)
+            yield _say("lasted", self.language, began=began, ended=self._clock(ended), age=self._lasted())
+        left = (self.about.deadline or 0.0) - self.now
+        if self.about.deadline is not None and 0 < left < SOON_S and not self.is_over and not self.is_drill:
+            yield _say("deadline", self.language, at=self._clock(self.about.deadline), left=left)
 
     def _progress(self) -> Iterator[str]:
         """How far this has got: who has it in hand, who has been told."""
         if self.is_over or self.is_drill:
             return
         if self.charge is not None:
-            yield _say("taken", self.language, by=_line(self.charge.by), at=self._moment(self.charge.at))
+            yield _say("taken", self.language, by=_line(self.charge.by), at=self._clock(self.charge.at))
         elif self.what in ("escalated", "reminder"):
             yield _say("nobody", self.language, age=self._lasted())
         if self.what == "escalated":
@@ -281,8 +283,8 @@ class _Writer:
     def _lasted(self) -> float:
         return max(0.0, (self.incident.resolved_at or self.now) - self.incident.began_at)
 
-    def _moment(self, moment: float) -> str:
-        return _moment(moment, self.about.zone)
+    def _clock(self, moment: float) -> str:
+        return clock(moment, self.about.zone)
 
     def _data(self) -> dict[str, Any]:
         what, about = self.incident, self.about
@@ -339,7 +341,7 @@ def _line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in clean).strip()
 
 
-def _moment(moment: float, zone: datetime.tzinfo | None) -> str:
+def clock(moment: float, zone: datetime.tzinfo | None) -> str:
     """As the clock on the store's wall shows it; readers elsewhere see by how much theirs differs."""
     try:
         told = datetime.datetime.fromtimestamp(moment, datetime.UTC).astimezone(zone)

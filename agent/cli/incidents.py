@@ -33,6 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
     language = speaks(arguments.lang or configured_language(arguments.config))
     store = past.opened()
     try:
+        if arguments.report:
+            _hand_in(store, arguments, language)
+            return 0
         if arguments.id:
             page: _Page = _One(store, _named(store, arguments.id), arguments.config, language)
         else:
@@ -47,6 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         past.print_lines(list(page.lines()))
     return 0
+
+
+def _hand_in(store: Store, arguments: argparse.Namespace, language: Language) -> None:
+    """The problem report of one."""
+    from agent.cli import problem
+
+    if not arguments.id:
+        raise Complaint("posagent: --report: of which incident? `posagent incidents` lists them", USAGE)
+    facts = problem.gather(store, _named(store, arguments.id), arguments.config, time.time())
+    problem.show(facts, arguments.report, language, arguments.config)
 
 
 class _Page:

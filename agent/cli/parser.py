@@ -99,6 +99,13 @@ def _incidents(commands: Commands[Parser]) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--all", action="store_true", help="all that are kept (default: open ones and 20 past ones)")
     parser.add_argument("--since", metavar="7d", help="only those that were open within this time")
+    parser.add_argument(
+        "--report",
+        nargs="?",
+        const="md",
+        choices=["md", "json", "html"],
+        help="write the problem report of one: Markdown (default), JSON, or a page to print",
+    )
 
 
 def _history(commands: Commands[Parser]) -> None:
