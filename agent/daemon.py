@@ -26,7 +26,7 @@ from agent.keeper import Keeper, all_of
 from agent.knowledge import CERTAIN, Knowledge
 from agent.ledger import Ledger
 from agent.lock import lock
-from agent.lookout import Call, Lookout, News, Wake
+from agent.lookout import NEAR, Call, Lookout, News, Wake
 from agent.places import places
 from agent.reporter import EVENTS, Facts, Reporter
 from agent.runner import Look
@@ -92,6 +92,7 @@ class Daemon:
         self._at = dict.fromkeys(("flush", "count", "trim", "others", "report"), 0.0)
         self._at["discover"] = float("inf")
         self._well_at = 0.0
+        self._concluded = -1
         self._logged: set[str] = set()
         self._verdict_mark = ""
         self._warm, self._warm_at = False, 0.0
@@ -242,6 +243,9 @@ class Daemon:
 
     def _conclude_at_once(self) -> None:
         """What the kernel itself says is certain before any examination."""
+        if self.known.version == self._concluded or not self.known.is_near(NEAR | {"gateway"}):
+            return
+        self._concluded = self.known.version
         looks = self.known.all_looks()
         found = explain(looks, places(looks))
         if any(each.cause in CERTAIN for each in found.diagnoses):

@@ -6,7 +6,7 @@ Owned by one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -21,7 +21,7 @@ from agent.runner import Look, not_begun
 from agent.state import Track, Transition
 from agent.store import Batch
 from agent.vantage import merged
-from probes.model import Impact, Memory, Observation, OutOfTime, Probe, Status
+from probes.model import CannotAnswer, Impact, Memory, Observation, OutOfTime, Probe, Status
 
 CERTAIN = CONCLUSIVE | {"terminal.unplugged", "power.mains_lost"}
 """What the kernel itself says needs no second examination."""
@@ -116,6 +116,8 @@ class Knowledge:
         return transition
 
     def _remember(self, name: str, seen: Observation) -> None:
+        if seen.reason == CannotAnswer.reason and self.memories.get(name):
+            self.memories[name] = self.unsaved.memories[name] = {}  # it may have been what it stumbled over
         if seen.memory and seen.memory != self.memories.get(name):
             self.memories[name] = seen.memory
             self.unsaved.memories[name] = seen.memory
@@ -237,7 +239,15 @@ class Knowledge:
         firm = tuple(each for each in explanation.diagnoses if each.cause in CERTAIN)
         if not firm:
             return []
-        return self._explained(Explanation(firm, explanation.harmless), now, round_taken=True, firm_only=True)
+        said = {name for each in firm for name in each.explains}
+        before = tuple(each for each in self.explanation.diagnoses if not said.issuperset(each.explains))
+        changes = self._explained(Explanation(firm, explanation.harmless), now, round_taken=True, firm_only=True)
+        self.explanation = Explanation((*firm, *before), explanation.harmless)
+        return changes
+
+    def is_near(self, kinds: Collection[str]) -> bool:
+        """Whether trouble of one of these kinds is confirmed."""
+        return any(self.probes[name].kind in kinds for name in self._bad)
 
     def all_well(self, now: float) -> list[Change]:
         """Nothing to examine: what was open, and of which nothing seems wrong any more, may be over."""

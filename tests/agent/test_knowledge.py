@@ -496,3 +496,25 @@ def test_the_book_stays_the_same_while_nothing_happens() -> None:
     assert till.known.book is book
     assert till.known.version == version
     assert till.known.book == Book()
+
+
+def test_what_the_kernel_makes_certain_takes_no_other_diagnosis_off_the_report() -> None:
+    till = Till("link interface", "disk disk")
+    till.see("link")
+    till.see("disk")
+    till.confirm("disk", "fail", "disk.full")
+    till.see("link", "fail", "interface.no_carrier", times=3, interface="eth0")
+    till.known.explained_at_once(explain(till.known.all_looks(), {}), till.now)
+    assert {each.explains for each in till.known.confirmed().diagnoses} == {("link",), ("disk",)}
+    assert till.known.is_near({"interface"})
+    assert not till.known.is_near({"usb"})
+
+
+def test_a_probe_that_crashed_over_its_memory_begins_without_it() -> None:
+    till = Till("auth port")
+    noted = msgspec.structs.replace(till.look("auth").observation, memory={"seen": 1})
+    till.known.take(replace(till.look("auth"), observation=noted))
+    till.see("auth", "unknown", "probe.timeout")
+    assert till.known.memories == {"auth": {"seen": 1}}
+    till.see("auth", "unknown", "probe.crashed")
+    assert till.known.memories == till.known.unsaved.memories == {"auth": {}}
