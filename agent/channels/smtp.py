@@ -75,6 +75,8 @@ def _converse(errand: Errand[Email], connection: socket.socket) -> Outcome:
             unwanted = server.send_message(mail(errand))
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 server.quit()  # the mail is taken: how the talk ends makes no difference
+    except (smtplib.SMTPConnectError, smtplib.SMTPHeloError) as error:
+        return failed(f"answered {error.smtp_code} {_text(error.smtp_error)}")
     except smtplib.SMTPResponseException as error:
         return _answered(error.smtp_code, error.smtp_error)
     except smtplib.SMTPRecipientsRefused as error:
@@ -123,9 +125,12 @@ def _session(errand: Errand[Email], connection: socket.socket) -> smtplib.SMTP:
 
 
 def _answered(code: int, text: bytes | str) -> Outcome:
-    said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    detail = f"answered {code} {said}"
+    detail = f"answered {code} {_text(text)}"
     return refused(detail) if 500 <= code < 600 else failed(detail)
+
+
+def _text(said: bytes | str) -> str:
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
 
 
 def _listed(recipients: dict[str, tuple[int, bytes]]) -> str:
