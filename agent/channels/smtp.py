@@ -65,30 +65,39 @@ def mail(errand: Errand[Email]) -> EmailMessage:
 
 
 def _converse(errand: Errand[Email], connection: socket.socket) -> Outcome:
+    """Whatever goes wrong before the server knows what we want may pass."""
+    import smtplib
+
+    try:
+        server = _session(errand, connection)
+    except smtplib.SMTPResponseException as error:
+        return failed(_words(error))
+    except _NotSecure as error:
+        return failed(str(error))
+    except (smtplib.SMTPException, OSError) as error:
+        return failed(f"{errand.channel.host} broke off: {_reason(error)}")
+    with contextlib.closing(server):
+        return _hand_over(errand, server)
+
+
+def _hand_over(errand: Errand[Email], server: smtplib.SMTP) -> Outcome:
     import smtplib
 
     channel = errand.channel
     try:
-        with contextlib.closing(_session(errand, connection)) as server:
-            if channel.user is not None:
-                server.login(channel.user, errand.secrets["password"])
-            unwanted = server.send_message(mail(errand))
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                server.quit()  # the mail is taken: how the talk ends makes no difference
-    except (smtplib.SMTPConnectError, smtplib.SMTPHeloError) as error:
-        return failed(f"answered {error.smtp_code} {_text(error.smtp_error)}")
+        if channel.user is not None:
+            server.login(channel.user, errand.secrets["password"])
+        unwanted = server.send_message(mail(errand))
     except smtplib.SMTPResponseException as error:
-        return _answered(error.smtp_code, error.smtp_error)
+        return refused(_words(error)) if 500 <= error.smtp_code < 600 else failed(_words(error))
     except smtplib.SMTPRecipientsRefused as error:
-        codes = [code for code, _ in error.recipients.values()]
         detail = f"no reader is known there: {_listed(error.recipients)}"
-        return refused(detail) if all(500 <= code < 600 for code in codes) else failed(detail)
-    except smtplib.SMTPNotSupportedError as error:
-        return failed(f"{channel.host} cannot do what it should: {error}")
-    except _NotSecure as error:
-        return failed(str(error))
+        lasting = all(500 <= code < 600 for code, _ in error.recipients.values())
+        return refused(detail) if lasting else failed(detail)
     except (smtplib.SMTPException, OSError) as error:
-        return failed(f"{channel.host} broke off: {getattr(error, 'strerror', None) or error}")
+        return failed(f"{channel.host} broke off: {_reason(error)}")
+    with contextlib.suppress(smtplib.SMTPException, OSError):
+        server.quit()  # the mail is taken: how the talk ends makes no difference
     return delivered(f"but not to {_listed(unwanted)}" if unwanted else "")
 
 
@@ -124,9 +133,12 @@ def _session(errand: Errand[Email], connection: socket.socket) -> smtplib.SMTP:
     return server
 
 
-def _answered(code: int, text: bytes | str) -> Outcome:
-    detail = f"answered {code} {_text(text)}"
-    return refused(detail) if 500 <= code < 600 else failed(detail)
+def _words(error: smtplib.SMTPResponseException) -> str:
+    return f"answered {error.smtp_code} {_text(error.smtp_error)}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _text(said: bytes | str) -> str:
