@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from agent import report
+from agent import report, salvage
 from agent.incidents import Book, Incident
 from agent.store import Batch, Event, Store, StoreCorrupt, StoreError, directory
 
@@ -111,9 +111,19 @@ class Keeper:
         """The open incidents, and those resolved since that moment."""
         none: list[Incident] = []
         opened = self._ask(lambda store: store.open_incidents(), none)
+        if not opened and self.mark("last_seen") is None:  # no agent ever lived here, or its state is lost
+            opened = self._salvaged()
         past = self._ask(lambda store: store.incidents(since=resolved_since), none)
         recent = [each for each in past if each.resolved_at is not None and each.resolved_at >= resolved_since]
         return Book(open=tuple(opened), recent=tuple(recent))
+
+    def _salvaged(self) -> list[Incident]:
+        try:
+            found = salvage.open_incidents(self.report_path.read_bytes() if self.report_path else b"")
+        except OSError:
+            return []
+        self._pending.incidents.extend(found)
+        return list(found)
 
     def availability(self, since_day: str) -> Sequence[AvailabilityRow]:
         """Seconds per day and probe since that day."""
@@ -205,7 +215,14 @@ class Keeper:
 
     def _bound(self) -> None:
         pending = self._pending
-        for waiting in (pending.transitions, pending.events, pending.incidents, pending.availability, pending.notices, pending.fates):
+        for waiting in (
+            pending.transitions,
+            pending.events,
+            pending.incidents,
+            pending.availability,
+            pending.notices,
+            pending.fates,
+        ):
             del waiting[:-UNSAVED_AT_MOST]
 
     def trim(self, keep: float, max_bytes: int) -> None:
@@ -225,7 +242,7 @@ class Keeper:
         try:
             data = json.loads(self.report_path.read_bytes()) if self.report_path else {}
             return int(data["seq"]), datetime.fromisoformat(data["generated_at"]).timestamp(), str(data["boot_id"])
-        except (OSError, ValueError, TypeError, LookupError):  # none, unreadable, or something else by that name
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):  # none, or no report
             return 0, 0.0, ""
 
     def close(self) -> None:

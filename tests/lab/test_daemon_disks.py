@@ -306,20 +306,25 @@ def test_a_state_file_that_is_damaged_while_it_runs_is_replaced(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_a_state_file_that_is_damaged_between_two_lives_is_replaced(
+def test_a_state_file_that_is_damaged_between_two_lives_is_replaced_and_the_report_knows_what_was_open(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     with till_on(tmp_path, tmp_path / "state") as till:
         till.tell("old", "fail")
         till.begin()
-        till.until_incident("old")
+        old = till.until_incident("old")
         assert till.stop() < 5
         before = till.until(lambda said: True)
         into_the_file(till)
         damage(till.state / "state.sqlite")
         told = till.begin()
         assert told["seq"] > before["seq"]
+        assert incident_of(told, "old") == old, "it was told already"
         if damage is not remove:  # else nobody can know that there was one
             assert any("state file" in each for each in told["agent"]["problems"])
-        now = till.until_incident("old")["id"]
-        is_mended(till, till.until(lambda said: events(said, "state.corrupt") or damage is remove), now)
+        time.sleep(2.5)
+        is_mended(till, till.until(lambda said: events(said, "state.corrupt") or damage is remove), old["id"])
+        assert till.said().count("incident.opened") == 1
+        till.tell("old", "ok")
+        till.begin()
+        till.until_well("old")
