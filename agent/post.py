@@ -53,6 +53,8 @@ class Line:
     trouble: str = ""
     since: float = 0.0
     """Since when there is trouble: Unix seconds."""
+    fresh: bool = True
+    """Just configured, or the daemon just began: whatever held it up before may be mended."""
 
 
 class Post:
@@ -138,6 +140,9 @@ class Post:
                 self._pass_on(name, line, now, wall)
         self._keep(wall)
         for name, line in self._lines.items():
+            if line.fresh:
+                line.fresh = False
+                self._hasten(name, wall)
             if now >= line.look_at:
                 self._hand_out(name, line, now, wall)
 
