@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 
-from agent.channels.errand import Errand
+from agent.channels.errand import Errand, fitted
 from agent.channels.outcome import Outcome, delivered, failed
 from agent.config.channels import JournalChannel
 from probes.model import OutOfTime
@@ -18,7 +18,7 @@ from probes.model import OutOfTime
 JOURNAL, SYSLOG = "/run/systemd/journal/socket", "/dev/log"
 PRIORITIES = {"critical": 2, "warning": 4, "info": 5}
 _DAEMON = 3 << 3  # syslog's facility for daemons
-_MOST = 60000  # bytes in one datagram
+_MOST = 48000  # bytes of the text: a datagram holds some 200 kB, but journald shows no more than 48 kB of a line
 
 
 def deliver(errand: Errand[JournalChannel]) -> Outcome:
@@ -27,7 +27,7 @@ def deliver(errand: Errand[JournalChannel]) -> Outcome:
     errors = []
     for path, datagram in ((JOURNAL, _fields(errand, priority)), (SYSLOG, _line(errand, priority))):
         try:
-            _send(path, datagram[:_MOST], errand.host.left())
+            _send(path, datagram, errand.host.left())
         except (FileNotFoundError, ConnectionRefusedError):
             continue
         except (OSError, OutOfTime) as error:
@@ -50,7 +50,7 @@ def _send(path: str, datagram: bytes, seconds: float) -> None:
 def _fields(errand: Errand[JournalChannel], priority: int) -> bytes:
     message = errand.message
     fields = {
-        "MESSAGE": f"{message.subject}\n{message.text}",
+        "MESSAGE": fitted(f"{message.subject}\n{message.text}", _MOST, of_bytes=True),
         "PRIORITY": str(priority),
         "SYSLOG_IDENTIFIER": "posagent",
         "POSAGENT_KEY": message.key,
