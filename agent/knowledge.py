@@ -14,9 +14,10 @@ import msgspec
 from agent import state, verdict
 from agent.diagnosis import Diagnosis, Explanation
 from agent.diagnosis.early import CONCLUSIVE
+from agent.diagnosis.model import Clue
 from agent.diagnosis.scene import CONNECTING, NETWORK, host_of, is_trouble
 from agent.examination import Findings
-from agent.incidents import Book, Case, Change, Incident, uncovered, update
+from agent.incidents import Book, Case, Change, Incident, Seen, uncovered, update
 from agent.runner import Look, not_begun
 from agent.state import Track, Transition
 from agent.store import Batch
@@ -30,6 +31,8 @@ CHAIN = ON_SITE | NETWORK
 """What can explain one another; whatever else is suspect is looked at alone."""
 AT_ONCE, COMPARED = 48, 24
 """Probes up to which an examination looks at the whole chain, and how many others it takes to compare of more."""
+FEW = 10
+"""So many items of a list are kept with an incident."""
 IMPACTS = (Impact.STOP, Impact.DEGRADE, Impact.NONE)
 UNCOUNTED = frozenset({"not_awaited", "run_over"})
 """Why nobody waited for an answer that would have come: such a look says nothing about its probe."""
@@ -295,7 +298,19 @@ class Knowledge:
             explains=found.explains,
             evidence=tuple(f"{clue.probe}: {clue.reason}" for clue in found.evidence),
             headline=headline,
+            seen={f"{clue.probe}: {clue.reason}": seen for clue in found.evidence if (seen := self._seen(clue))},
         )
+
+    def _seen(self, clue: Clue) -> Seen | None:
+        """What stands behind this clue, if the newest look still says so. Long lists are for the report alone."""
+        found = self.looks.get(clue.probe)
+        if found is None or found.observation.reason != clue.reason:
+            found = self.standing.get(clue.probe)
+        if found is None or found.observation.reason != clue.reason:
+            return None
+        facts = found.observation.measurements
+        short = {name: value for name, value in facts.items() if not isinstance(value, list) or len(value) <= FEW}
+        return Seen(found.probe.kind, short)
 
     # --- what to tell -------------------------------------------------------------------------------------------------
 

@@ -149,6 +149,19 @@ def late(message: Message, now: float, ended_at: float | None = None) -> Message
     )
 
 
+def evidence_of(incident: Incident, language: Language) -> list[str]:
+    """What spoke for an incident, in sentences as far as it keeps what was measured."""
+    return [_line(_sentence(incident, line, language)) for line in incident.evidence]
+
+
+def _sentence(incident: Incident, line: str, language: Language) -> str:
+    probe, _, reason = line.partition(": ")
+    seen = incident.seen.get(line)
+    if seen is None:
+        return line
+    return f"{probe}: {texts.sentence(seen.kind, reason, seen.facts, language)}"
+
+
 @dataclass
 class _Writer:
     """Everything at hand for one message."""
@@ -265,7 +278,7 @@ class _Writer:
     def _evidence(self) -> list[str]:
         if self.diagnosis is not None:
             return [_line(f"{each.probe}: {each.detail or each.reason}") for each in self.diagnosis.evidence]
-        return [_line(each) for each in self.incident.evidence]
+        return evidence_of(self.incident, self.language)
 
     def _call(self) -> str:
         party = texts.phrase(f"party.{self.incident.party}", self.language)

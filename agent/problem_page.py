@@ -26,14 +26,15 @@ STYLE = """
 body{font:10.5pt/1.45 "Noto Sans","Noto Sans CJK SC","Microsoft YaHei","PingFang SC",Arial,sans-serif;color:#111;
 max-width:182mm;margin:8mm auto;padding:0 4mm}
 h1{font-size:17pt;margin:0 0 1mm}
-h2{font-size:11.5pt;margin:6mm 0 1.5mm;border-bottom:.4mm solid #111;padding-bottom:.6mm;break-after:avoid}
+h2{font-size:11.5pt;margin:5mm 0 1.5mm;border-bottom:.4mm solid #111;padding-bottom:.6mm;break-after:avoid}
 p{margin:1mm 0}
 .lead{font-size:12.5pt;font-weight:600;margin:1mm 0 3mm}
 table{width:100%;border-collapse:collapse;table-layout:auto}
 th,td{border:.2mm solid #777;padding:1mm 2mm;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{background:#eee;font-weight:600;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 tr{break-inside:avoid}
-.facts th{width:38mm}
+.facts th{width:27mm}
+.facts td{width:62mm}
 .empty td{height:8mm}
 ul{margin:1mm 0 1mm 5mm;padding:0}
 .remark{color:#444;font-size:9pt}
@@ -64,8 +65,9 @@ def markdown(report: ProblemReport, zone: datetime.tzinfo | None = None) -> str:
         blocks.append(f"## {section.title}")
         if section.rows:
             blocks.append(_md_table(section.head, section.rows))
+        mark = "- " if len(section.lines) > 1 else ""
         if section.lines:
-            blocks.append("\n".join(f"- {_md(line)}" for line in section.lines))
+            blocks.append("\n".join(f"{mark}{_md(line)}" for line in section.lines))
         if section.remark:
             blocks.append(section.remark)
     blocks += [f"## {page.say('by_hand')}", "\n".join(f"- {page.say(name)}: ________________" for name in FIELDS)]
@@ -85,7 +87,7 @@ def printable(report: ProblemReport, zone: datetime.tzinfo | None = None) -> str
             f"<style>{STYLE}</style>\n</head>\n<body>",
             f'<h1>{html.escape(page.say("title"))}</h1>\n<p class="lead">{html.escape(report.title)}</p>',
             '<table class="facts">',
-            *(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in page.facts()),
+            *_pairs(page.facts()),
             "</table>",
             *(line for section in page.sections() for line in _html_section(section)),
             f'<h2>{html.escape(page.say("by_hand"))}</h2>\n<div class="hand">',
@@ -93,6 +95,13 @@ def printable(report: ProblemReport, zone: datetime.tzinfo | None = None) -> str
             f"</div>\n<footer>{html.escape(page.footer())}</footer>\n</body>\n</html>\n",
         ]
     )
+
+
+def _pairs(facts: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Two facts a row: a fault fits on one sheet."""
+    for at in range(0, len(facts), 2):
+        cells = [f"<th>{html.escape(name)}</th><td>{html.escape(text)}</td>" for name, text in facts[at : at + 2]]
+        yield f"<tr>{''.join(cells)}{'<th></th><td></td>' * (2 - len(cells))}</tr>"
 
 
 def _html_section(section: _Section) -> Iterator[str]:
@@ -105,7 +114,9 @@ def _html_section(section: _Section) -> Iterator[str]:
         if not section.rows:
             yield ('<tr class="empty">' + "<td></td>" * len(section.head) + "</tr>") * EMPTY_ROWS
         yield "</tbody></table>"
-    if section.lines:
+    if len(section.lines) == 1:
+        yield f"<p>{html.escape(section.lines[0])}</p>"
+    elif section.lines:
         yield "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in section.lines) + "</ul>"
     if section.remark:
         yield f'<p class="remark">{html.escape(section.remark)}</p>'
@@ -137,6 +148,11 @@ class _Page:
     def clock(self, stamp: str | None) -> str:
         """A time of the document as the store's clock showed it."""
         return clock(datetime.datetime.fromisoformat(stamp).timestamp(), self.zone) if stamp else ""
+
+    def precise(self, stamp: str) -> str:
+        """The same to the second, for a table; the zone is told at the top."""
+        moment = datetime.datetime.fromisoformat(stamp).astimezone(self.zone)
+        return f"{moment:%Y-%m-%d %H:%M:%S}"
 
     def footer(self) -> str:
         """Where this comes from."""
@@ -173,7 +189,7 @@ class _Page:
             self.say("transactions"),
             head=[self.say(f"column.{name}") for name in ("time", "amount", "type", "status", "reference")],
             rows=[
-                (self.clock(each.time), each.amount, each.type, each.status, each.reference)
+                (self.precise(each.time), each.amount, each.type, each.status, each.reference)
                 for each in what.transactions
             ],
             remark=self._on_transactions(),
@@ -182,19 +198,19 @@ class _Page:
         yield _Section(
             self.say("measures"),
             head=[self.say("column.time"), self.say("column.by"), self.say("column.measure")],
-            rows=[(self.clock(each.at), each.by, self._measure(each.text, each.until)) for each in what.measures],
+            rows=[(self.precise(each.at), each.by, self._measure(each.text, each.until)) for each in what.measures],
             remark="" if what.measures else self.say("no_measures", id=what.incident),
             wants_rows=True,
         )
         yield _Section(self.say("evidence"), lines=what.evidence)
         if what.course:
-            rows = [(self.clock(each.at), each.text) for each in what.course]
+            rows = [(self.precise(each.at), each.text) for each in what.course]
             yield _Section(self.say("course"), [self.say("column.time"), self.say("column.what")], rows)
         if what.told:
             head = [self.say(f"column.{name}") for name in ("time", "channel", "told", "state")]
             rows_told = [
                 (
-                    self.clock(each.at),
+                    self.precise(each.at),
                     each.channel,
                     self.say(f"told.{each.what}"),
                     self._state(each.state, each.finished_at),

@@ -14,6 +14,7 @@ import msgspec
 
 from agent import __version__, texts
 from agent.advice import SiteAdvice, advice
+from agent.message import evidence_of
 from agent.report import stamp
 from probes import records
 from probes.redact import scrub
@@ -137,9 +138,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     contacts: Mapping[str, str] = {}
     site_advice: SiteAdvice | None = None
     own_language: Language = "en"
-    """Of the incident's headline and of `evidence`."""
-    evidence: Sequence[str] = ()
-    """In sentences, where the last report still has them."""
+    """Of the incident's headline."""
     notes: Sequence[Note] = ()
     silences: Sequence[Silence] = ()
     joined: Sequence[Incident] = ()
@@ -180,7 +179,7 @@ def build(facts: Facts, language: Language) -> ProblemReport:
         joined_to=what.joined_to,
         joined=[each.id for each in facts.joined],
         probes=list(what.probes),
-        evidence=[scrub(each) for each in (facts.evidence if own and facts.evidence else what.evidence)],
+        evidence=evidence_of(what, language),
         course=list(_course(facts, language)),
         measures=list(_measures(facts, language)),
         told=[_told(each) for each in facts.notices],

@@ -257,8 +257,10 @@ class _One(_Page):
         return texts.phrase("diagnosis.no_contact", self._language, party=party, code=self._incident.party)
 
     def _lists(self) -> Iterator[tuple[str, Sequence[str]]]:
+        from agent.message import evidence_of
+
         what, language = self._incident, self._language
-        yield "diagnosis.because", what.evidence
+        yield "diagnosis.because", evidence_of(what, language)
         yield "incidents.probes", what.probes
         changes = [f"{_clock(each.at)}  {each.probe}: {_turn(each.old, each.new, language)}" for each in self._changes]
         yield (

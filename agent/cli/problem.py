@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import json
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import Complaint
@@ -48,7 +47,6 @@ def gather(store: Store, incident: Incident, config: str | None, now: float) -> 
         terminal=str(site.get("terminal", "")),
         host=str(site.get("host", "")),
         own_language=_language_of(incident),
-        evidence=_evidence(incident, last),
         notes=store.notes(incident.id),
         silences=_silences(store, incident, end),
         joined=[each for each in store.incidents(incident.opened_at) if each.joined_to == incident.id],
@@ -114,17 +112,6 @@ def _last_report(config: str | None) -> dict[str, Any]:
 def _language_of(incident: Incident) -> Language:
     """In which language its headline is, and so the report of the daemon that wrote it."""
     return "zh-CN" if any("\u4e00" <= sign <= "\u9fff" for sign in incident.headline) else "en"
-
-
-def _evidence(incident: Incident, last: dict[str, Any]) -> Sequence[str]:
-    """In sentences, while it lasts and the last report tells of it."""
-    if incident.resolved_at is not None:
-        return ()
-    with contextlib.suppress(KeyError, TypeError, AttributeError):
-        for each in last["diagnosis"]:
-            if each["cause"] == incident.cause and set(each["explains"]) & set(incident.probes):
-                return [f"{clue['probe']}: {clue['detail'] or clue['reason']}" for clue in each["evidence"]]
-    return ()
 
 
 def _silences(store: Store, incident: Incident, end: float) -> list[Silence]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from agent.incidents.casework import Casework, Rules
-from agent.incidents.words import Book, Case, Change, Incident, Pending
+from agent.incidents.words import Book, Case, Change, Incident, Pending, Seen
 from agent.state import Track, is_bad
 
-__all__ = ["Book", "Case", "Change", "Incident", "Pending", "uncovered", "update"]
+__all__ = ["Book", "Case", "Change", "Incident", "Pending", "Seen", "uncovered", "update"]
 
 
 def update(  # noqa: PLR0913 - one call, one moment: all that it hangs on is named at the caller

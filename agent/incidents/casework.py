@@ -42,6 +42,7 @@ def _combined(cases: Sequence[Case]) -> list[Case]:
                     each,
                     explains=_union(each.explains, case.explains),
                     evidence=_union(each.evidence, case.evidence),
+                    seen=case.seen | each.seen,
                     impact=_worse(each.impact, case.impact),
                 )
                 return _combined([*kept, *cases[number + 1 :]])
@@ -165,6 +166,7 @@ class Casework:
             opened_at=self.now,
             probes=_union((), case.explains),
             evidence=case.evidence,
+            seen=case.seen,
             headline=case.headline,
             flapping=before is not None and before.joined_to is None,
             previous=before.id if before else None,

@@ -6,6 +6,15 @@ from typing import Literal
 
 import msgspec
 
+from probes.model import Measurement
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a probe of this kind had measured: with it a reason becomes a sentence, in whatever language."""
+
+    kind: str
+    facts: dict[str, Measurement] = {}
+
 
 class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One fault from confirmation to confirmed repair. Times are Unix seconds."""
@@ -26,6 +35,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that it explained while it was open."""
     evidence: tuple[str, ...] = ()
     """`probe: reason` of what spoke for it when it was opened."""
+    seen: dict[str, Seen] = {}
+    """What stood behind a line of `evidence`, by that line."""
     headline: str = ""
     """Its title in the store's language, for lists."""
     joined_to: str | None = None
@@ -48,6 +59,7 @@ class Case(msgspec.Struct, frozen=True):
     explains: tuple[str, ...]
     evidence: tuple[str, ...]
     headline: str
+    seen: dict[str, Seen] = {}
 
 
 class Pending(msgspec.Struct, frozen=True):
