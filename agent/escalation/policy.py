@@ -23,7 +23,7 @@ LEAST_S = 300.0
 FLAPPING_MOST = 4
 """Notices within an hour about a fault that comes and goes."""
 QUIET_S = 900.0
-"""The last of them says that it is gone only after so long: until then it may come back with nobody the wiser."""
+"""Such a fault is said to be gone only after so long: until then it may come back with nobody the wiser."""
 
 
 class Moment(NamedTuple):
@@ -119,7 +119,7 @@ class Step:
         if self.told.over:
             return
         if self.moment.silenced or self.incident.resolved_at is not None:
-            yield self.now
+            yield max(self.now, (self.incident.resolved_at or 0.0) + QUIET_S if self._may_return() else 0.0)
         elif self._is_in_charge():
             if self.charge is not None and self.charge.until is not None:
                 yield self.charge.until
@@ -186,32 +186,35 @@ class Step:
         waiting = [channel for channel, _ in self.told.told_at if channel not in self.told.relieved]
         ready = [channel for channel in waiting if not self.moment.silenced and self._reachable(channel)]
         what: What = "joined" if self.incident.joined_to is not None else "resolved"
-        if ready and self._tell(what, ready, self.told.level, spare=int(not self._is_quiet())):
+        if ready and not self._may_return() and self._tell(what, ready, self.told.level):
             self.told = replace(self.told, relieved=(*self.told.relieved, *ready))
             waiting = [channel for channel in waiting if channel not in ready]
         self.told = replace(self.told, over=not waiting)
 
     # ---- the rules
 
-    def _tell(self, what: What, channels: Sequence[str], level: int, spare: int = 0) -> bool:
+    def _tell(self, what: What, channels: Sequence[str], level: int) -> bool:
         """Tell it, unless the fault comes and goes and this would be too much of it within the hour."""
         recent = [at for at in self.told.recent if self.now - at < HOUR_S]
-        if self._comes_and_goes() and len(recent) + len(self.lately) + spare >= FLAPPING_MOST:
+        if self._comes_and_goes() and len(recent) + len(self.lately) >= FLAPPING_MOST:
             return False
         count = self.told.count + 1
         key = f"{self.incident.id}/{what}/{count}"
         self.notices.append(Notice(key, what, self.incident.id, level, tuple(channels), self.now))
-        self.told = replace(self.told, count=count, last_at=self.now, recent=(*recent, self.now))
+        self.told = replace(
+            self.told, spoken=self.incident.id, count=count, last_at=self.now, recent=(*recent, self.now)
+        )
         return True
 
     def _comes_and_goes(self) -> bool:
-        """Whether the hour already heard of its beginning and its end."""
-        return self.incident.flapping or len(self.lately) >= 2
+        """Whether it is known to, was back within the hour, or the hour already heard of its beginning and its end."""
+        returned = self.now - self.told.returned_at < HOUR_S
+        return self.incident.flapping or returned or len(self.lately) >= 2
 
-    def _is_quiet(self) -> bool:
-        """Whether it has been gone for so long that it is not expected back."""
-        resolved_at = self.incident.resolved_at
-        return resolved_at is not None and not 0 <= self.now - resolved_at < QUIET_S
+    def _may_return(self) -> bool:
+        """Whether it comes and goes, and has not been gone for long."""
+        gone_at = self.incident.resolved_at if self.incident.joined_to is None else None
+        return gone_at is not None and self._comes_and_goes() and 0 <= self.now - gone_at < QUIET_S
 
     def _covers(self, level: Level) -> bool:
         """Whether a level is for faults such as this."""

@@ -25,7 +25,8 @@ def decide_all(
     """Only what is other than in `told`, and the notices.
 
     `incidents`: the open ones, and those that ended while their `told` is not over. `told`: what people know of these,
-    and of others of the last hour. `charges`: by incident, the last note by which somebody took charge.
+    and of others of the last hour. `charges`: the last note by which somebody took charge, by incident: of the open
+    ones, and of those that `told` has as `spoken`.
     """
     known = dict(told)
     notices: list[Notice] = []
@@ -33,12 +34,14 @@ def decide_all(
     ended = [each for each in ordered if each.resolved_at is not None]
     for incident in ordered:
         if incident.resolved_at is None:
-            _inherit(incident, ended, known)
-        mine, charge = known.get(incident.id), charges.get(incident.id)
+            _inherit(incident, ended, known, moment.now)
+        mine = known.get(incident.id)
+        charge = _charge(incident, mine, charges)
         after, said = Step(_at_home(incident, known), mine, charge, moment, _lately(incident, known)).run()
         known[incident.id] = after
         notices += said
         _tell_home(incident, said, known)
+        _lead_home(incident, known)
     return {key: value for key, value in known.items() if told.get(key) != value}, notices
 
 
@@ -46,13 +49,21 @@ def next_of_all(
     incidents: Iterable[Incident], told: Mapping[str, Told], charges: Mapping[str, Note], moment: Moment
 ) -> float | None:
     """When `decide_all`, which was just asked, must be asked again at the latest; None: once something happens."""
-    times = (Step(each, told.get(each.id), charges.get(each.id), moment).again_at() for each in incidents)
+    times = (
+        Step(each, told.get(each.id), _charge(each, told.get(each.id), charges), moment).again_at()
+        for each in incidents
+    )
     return min((time for time in times if time is not None), default=None)
 
 
 def forgettable(told: Told, now: float) -> bool:
     """Whether nothing will ever be asked of it again: it is over, and so is the hour in which it counts."""
     return told.over and not 0 <= now - told.last_at < HOUR_S
+
+
+def _charge(incident: Incident, told: Told | None, charges: Mapping[str, Note]) -> Note | None:
+    """Who is in charge: of the incident, or of the one under which people know the fault."""
+    return charges.get(incident.id) or (charges.get(told.spoken) if told is not None else None)
 
 
 def _same_fault(incident: Incident, told: Told) -> bool:
@@ -68,7 +79,7 @@ def _lately(incident: Incident, known: Mapping[str, Told]) -> Iterator[float]:
             yield from told.recent
 
 
-def _inherit(incident: Incident, ended: Iterable[Incident], known: dict[str, Told]) -> None:
+def _inherit(incident: Incident, ended: Iterable[Incident], known: dict[str, Told], now: float) -> None:
     """The fault is back, and there are people who never heard that it was gone: to them it goes on."""
     mine = known.get(incident.id)
     if mine is not None and mine.told_at:
@@ -81,24 +92,40 @@ def _inherit(incident: Incident, ended: Iterable[Incident], known: dict[str, Tol
         if unaware:
             count, recent = (mine.count, mine.recent) if mine is not None else (0, ())
             known[incident.id] = replace(
-                told, incident=incident.id, told_at=unaware, relieved=(), count=count, recent=recent
+                told, incident=incident.id, told_at=unaware, relieved=(), returned_at=now, count=count, recent=recent
             )
             known[before.id] = replace(told, relieved=tuple(channel for channel, _ in told.told_at), over=True)
             return
 
 
+def _home(incident: Incident, known: Mapping[str, Told]) -> Told | None:
+    """What people know of the incident that it is part of, or of the one that this is part of, if that is not over."""
+    mine, seen = known.get(incident.id), {incident.id}
+    home = known.get((mine.home if mine is not None else "") or incident.joined_to or "")
+    while home is not None and home.over and home.incident not in seen:
+        seen.add(home.incident)
+        home = known.get(home.home)
+    return None if home is None or home.over else home
+
+
+def _lead_home(incident: Incident, known: dict[str, Told]) -> None:
+    """It is part of something else now: so is what is part of it, for whoever is still to hear that."""
+    for key, told in known.items() if incident.joined_to else ():
+        if told.home == incident.id and not told.over:
+            known[key] = replace(told, home=incident.joined_to)
+
+
 def _at_home(incident: Incident, known: Mapping[str, Told]) -> Incident:
     """The incident; one whose home is over as well has simply ended."""
-    if incident.joined_to is None:
+    if incident.joined_to is None or _home(incident, known) is not None:
         return incident
-    home = known.get(incident.joined_to)
-    return replace(incident, joined_to=None) if home is None or home.over else incident
+    return replace(incident, joined_to=None)
 
 
 def _tell_home(incident: Incident, said: Iterable[Notice], known: dict[str, Told]) -> None:
     """Whoever was told that a fault is part of another one knows of that one."""
+    home = _home(incident, known)
     for notice in said:
-        home = known.get(incident.joined_to or "")
         if notice.what == "joined" and home is not None:
             informed = {channel for channel, _ in home.told_at}
             also = tuple((channel, notice.at) for channel in notice.channels if channel not in informed)

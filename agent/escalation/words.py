@@ -35,6 +35,8 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     """The last notice about it, whatever it said."""
     over: bool = False
     """Nothing more will be said of it."""
+    home: str = ""
+    """The incident that it turned out to be part of, or that this one in turn is part of."""
     cause: str = ""
     fingerprint: str = ""
     impact: str = ""
@@ -47,6 +49,10 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     """Channels that were told, and do not know yet that it became graver."""
     relieved: tuple[str, ...] = ()
     """Channels that know that it is over."""
+    returned_at: float = 0.0
+    """When it was last back after it was gone, under another incident, before anybody was told so."""
+    spoken: str = ""
+    """The incident that the last notice was about: this one, or the one under which the fault was known before."""
     count: int = 0
     """How many notices there were: each has its number in its key."""
     recent: tuple[float, ...] = ()
@@ -74,16 +80,23 @@ def adopted(incident: Incident, told: Told | None, now: float) -> Told:
             fingerprint=incident.fingerprint,
             impact=incident.impact,
             since=since,
+            home=incident.joined_to or "",
         )
-    if max(told.since, told.raised_at, told.last_at, *(rung.at for rung in told.rungs), *told.recent) > now:
+    if (
+        max(told.since, told.raised_at, told.returned_at, told.last_at, *(rung.at for rung in told.rungs), *told.recent)
+        > now
+    ):
         told = replace(
             told,
             since=min(told.since, now),
             raised_at=min(told.raised_at, now),
+            returned_at=min(told.returned_at, now),
             last_at=min(told.last_at, now),
             rungs=tuple(replace(rung, at=min(rung.at, now)) for rung in told.rungs),
             recent=tuple(min(at, now) for at in told.recent),
         )
+    if incident.joined_to and not told.home:
+        told = replace(told, home=incident.joined_to)
     if incident.resolved_at is None and _weight(incident.impact) > _weight(told.impact):
         channels = tuple(channel for channel, _ in told.told_at)
         told = replace(told, impact=incident.impact, since=now, raised_at=now, owed=channels)
@@ -97,6 +110,7 @@ def shifted(told: Told, seconds: float) -> Told:
         told_at=tuple((channel, at + seconds) for channel, at in told.told_at),
         since=told.since + seconds,
         raised_at=told.raised_at and told.raised_at + seconds,
+        returned_at=told.returned_at and told.returned_at + seconds,
         last_at=told.last_at and told.last_at + seconds,
         rungs=tuple(replace(rung, at=rung.at + seconds) for rung in told.rungs),
         recent=tuple(at + seconds for at in told.recent),
