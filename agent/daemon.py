@@ -19,7 +19,9 @@ import msgspec
 
 from agent import __version__, absence, homes, rendering, state, systemd
 from agent.config import opening_hours
+from agent.delivery import Delivered
 from agent.diagnosis import Diagnosis, explain
+from agent.escalator import Escalator, Ways
 from agent.examination import Findings
 from agent.journal import Journal, Priority
 from agent.keeper import Keeper, all_of
@@ -34,8 +36,9 @@ from agent.store import Batch, Event
 from probes.host import command
 
 if TYPE_CHECKING:
-    from agent.incidents import Change
+    from agent.incidents import Change, Incident
     from agent.plan import Plan
+    from agent.report import DiagnosisPart
     from agent.state import Transition
 
 TURN_S = 5.0
@@ -86,6 +89,8 @@ class Daemon:
         self.keeper = Keeper(plan.report_path(env), env)
         self.reporter = Reporter(self.keeper, plan.about(self.started_at), float(plan.config.report.heartbeat))
         self.ledger = Ledger(opening_hours(plan.config))
+        ways = Ways(self.lookout.news.put, lambda durable: self._save(durable=durable), self._record, self._explained)
+        self.escalator = Escalator(plan, self.known, self.keeper, journal, ways, env)
         self.clocks = absence.Clockwork()
         self.watchdog = systemd.Watchdog()
         self._facts = Facts((), {}, {}, None)
@@ -139,6 +144,7 @@ class Daemon:
         self.reporter.restore_verdict(self.keeper.mark("verdict"))
         for event in self.keeper.events(EVENTS):
             self.reporter.note(event)
+        self.escalator.restore(time.time())
 
     def _tell_of_absence(self) -> None:
         boot_id = absence.boot_id()
@@ -156,6 +162,8 @@ class Daemon:
     def _lie_down(self) -> None:
         systemd.stopping()
         self.lookout.stop(GRACE_S)
+        self.escalator.stop(GRACE_S)
+        self._settle()
         command.stop_all()
         self._count()
         self.known.unsaved.availability.extend(self.ledger.totals())
@@ -168,6 +176,15 @@ class Daemon:
         self.journal.say(Priority.NOTICE, "agent.stopped")
         self.watchdog.stop()
         self.keeper.close()
+
+    def _settle(self) -> None:
+        """Which notices arrived in the last moment is kept; what else came then is not."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                news = self.lookout.news.get_nowait()
+                if isinstance(news, Delivered):
+                    self.escalator.answered(news)
+        self.escalator.turn(time.monotonic(), time.time())
 
     def _fall(self) -> None:
         """Something in the loop failed: what is known is kept, without the mark of a clean stop."""
@@ -189,6 +206,8 @@ class Daemon:
         elif isinstance(news, Findings):
             self.problems.pop("examination", None)
             self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
+        elif isinstance(news, Delivered):
+            self.escalator.answered(news)
         elif isinstance(news, Wake):
             self._wake(news)
         elif isinstance(news, Call):
@@ -205,12 +224,16 @@ class Daemon:
         self.watchdog.beat()
         for event in self.clocks.compare(*absence.read_clocks()):
             self._record(event)
+            self.lookout.afresh(now)
+            if event.what == "clock.jumped":
+                self.escalator.clock_set(float(event.facts["seconds"]), time.time())
         self.lookout.hasten(now)
         self.lookout.examine(now, ready=self._is_warm(now))
         if now >= self._well_at and self.known.may_be_over and self._is_warm(now):
             self._well_at = now + WELL_S
             self._tell(self.known.all_well(time.time()))
         self._keep_house(now)
+        self.escalator.turn(now, time.time())  # saves notices with their incidents, before the first leaves
         unsaved = self.known.unsaved
         if unsaved.incidents or unsaved.transitions or unsaved.events or self.keeper.wait(now) <= 0.0:
             self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept
@@ -219,7 +242,12 @@ class Daemon:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        waits = (self.lookout.wait(now), self.keeper.wait(now), *(at - now for at in self._at.values()))
+        waits = (
+            self.lookout.wait(now),
+            self.keeper.wait(now),
+            self.escalator.wait(now),
+            *(at - now for at in self._at.values()),
+        )
         return max(0.0, min(TURN_S, *waits))
 
     def _is_warm(self, now: float) -> bool:
@@ -252,6 +280,7 @@ class Daemon:
             self._tell(self.known.explained_at_once(found, time.time()))
 
     def _tell(self, changes: Sequence[Change]) -> None:
+        self.escalator.changed(changes)
         for change in changes:
             incident = change.incident
             self.journal.say(
@@ -286,10 +315,20 @@ class Daemon:
             self.reporter.noted,
             sorted(self._facts.notes.items()),
             self._facts.silenced_until,
+            sorted(self._levels().items()),
         )
 
+    def _levels(self) -> dict[str, int]:
+        return {incident.id: self.escalator.level(incident.id) for incident in self.known.book.open}
+
     def _write_report(self, now: float, face: object) -> None:
-        facts = Facts(self._all_problems(), self.lookout.beats.next_at(), self._facts.notes, self._facts.silenced_until)
+        facts = Facts(
+            self._all_problems(),
+            self.lookout.beats.next_at(),
+            self._facts.notes,
+            self._facts.silenced_until,
+            self._levels(),
+        )
         found = self.reporter.write(self.known, facts, now, face, last=self.stopping)
         if self.reporter.verdict_mark != self._verdict_mark:
             self._verdict_mark = self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
@@ -299,7 +338,7 @@ class Daemon:
     def _log_problems(self) -> None:
         """What has no event of its own is said when it begins and when it is over."""
         found = {text for key, text in self.keeper.problems.items() if key != "state.corrupt"}
-        found.update(self.lookout.problems())
+        found.update(self.lookout.problems(), self.escalator.problems())
         for text in sorted(found - self._logged):
             self.journal.say(Priority.WARNING, "agent.problem", text=text)
         for text in sorted(self._logged - found):
@@ -307,13 +346,22 @@ class Daemon:
         self._logged = found
 
     def _all_problems(self) -> list[str]:
-        return [*self.problems.values(), *self.keeper.problems.values(), *self.lookout.problems()]
+        others = (*self.lookout.problems(), *self.escalator.problems())
+        return [*self.problems.values(), *self.keeper.problems.values(), *others]
 
     def _describe(self, found: Diagnosis) -> tuple[str, str]:
         about = rendering.Circumstances(seq=0, mode="run", now=0.0, **self.reporter.about)
         said = rendering.advice_on(found, about)
         contact = said.contact or about.contacts.get(found.party)
         return said.title, rendering.fingerprint(found, contact, about.store)
+
+    def _explained(self, incident: Incident) -> DiagnosisPart | None:
+        """All that is known of an incident just now, for whoever is told of it."""
+        for found in self.known.explanation.diagnoses:
+            if found.cause == incident.cause and not set(incident.probes).isdisjoint(found.explains):
+                about = rendering.Circumstances(seq=0, mode="run", now=0.0, **self.reporter.about)
+                return rendering.diagnosis_part(found, self.known.all_looks(), about)
+        return None
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
@@ -324,7 +372,10 @@ class Daemon:
         if now >= self._at["others"]:
             self._at["others"] = now + OTHERS_S
             ends = self._facts.silenced_until or any(note.until for note in self._facts.notes.values())
-            if self.keeper.changed_by_others() or ends:
+            wrote = self.keeper.changed_by_others()
+            if wrote:
+                self.escalator.people_wrote()
+            if wrote or ends:
                 self._read_notes()
         if now >= self._at["flush"]:
             self._at["flush"] = now + FLUSH_S
@@ -355,6 +406,7 @@ class Daemon:
         batch = all_of(known.tracks, known.memories, (*known.book.recent, *known.book.open))
         batch.availability.extend(self.ledger.totals())
         batch.marks.update(absence.alive(time.time(), absence.boot_id()), verdict=self.reporter.verdict_mark)
+        batch.merge(self.escalator.everything())
         return batch
 
     def _log(self, transitions: Sequence[Transition]) -> None:
@@ -407,6 +459,7 @@ class Daemon:
         self.reporter.heartbeat = float(plan.config.report.heartbeat)
         self.ledger.hours = opening_hours(plan.config)
         self.lookout.arrange(plan.probes, plan.language, plan.retry)
+        self.escalator.reload(plan)
         self._warm, self._warm_at = False, time.monotonic() + NEW_LOOKS_S
 
     def _look_around(self) -> None:

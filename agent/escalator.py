@@ -17,7 +17,7 @@ import msgspec
 from agent.delivery import Delivered, Delivery
 from agent.escalation import Moment, Notice, Told, decide_all, forgettable, next_of_all, shifted
 from agent.post import Post, encoded
-from agent.store import Batch, Outgoing
+from agent.store import Batch, Event, Outgoing
 
 if TYPE_CHECKING:
     from agent.config.model import Channel
@@ -44,6 +44,8 @@ class Ways:
     answer: Callable[[Delivered], None]
     """Called from other threads; what it is given is to reach `Escalator.answered` in the loop's own."""
     save: Callable[[bool], None]
+    record: Callable[[Event], None]
+    """Something happened that history is to know."""
     diagnosis: Callable[[Incident], DiagnosisPart | None] = lambda _incident: None
     send: Send | None = None
 
@@ -68,6 +70,7 @@ class Escalator:
             journal,
             unsaved=lambda: known.unsaved,
             save=ways.save,
+            record=ways.record,
             words=self._again_in_words,
             passed=self._also_told,
             ended=self._ended_at,

@@ -11,6 +11,7 @@ import queue
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.delivery import Delivered
 from agent.examination import Findings
 from agent.examiner import LONGEST_S, Examiner
 from agent.pool import Pool
@@ -30,6 +31,8 @@ HASTE_S, HASTES = 0.25, 8
 """After a kernel event a probe is looked at anew this often until what it sees is confirmed, at most so many times."""
 BREATH_S = 5.0
 """The least time between two looks that kernel events bring upon a probe that only may feel them."""
+AFRESH_S = 30.0
+"""The least time between two looks at everything because the clocks leapt."""
 NEAR = frozenset().union(*FIRST.values()) - {"gateway"}
 """The kinds that ask the kernel alone: their looks cost nobody anything."""
 AGAIN_S = 0.2
@@ -56,7 +59,7 @@ class Call(NamedTuple):
     what: str
 
 
-News = Look | Findings | Exception | Wake | Call
+News = Look | Findings | Exception | Wake | Call | Delivered
 """Whatever reaches the main loop: `Exception` is what became of an examination that failed."""
 
 
@@ -73,6 +76,7 @@ class Lookout:
         self._hasty: dict[str, _Haste] = {}
         self._haste_at = float("inf")
         self._woken: dict[str, float] = {}
+        self._afresh_at = float("-inf")
         self._lost: set[str] = set()
         """Probes of which an examination left a look behind: until a look of the pool comes back they are spared."""
 
@@ -124,6 +128,14 @@ class Lookout:
                 self._woken[probe.name] = now
                 self.beats.soon(probe.name, 2 * HASTE_S)
         self.examiner.hurry(now)
+
+    def afresh(self, now: float) -> None:
+        """The PC has slept, or its clock was set: what was seen before tells little. Look at everything."""
+        if now - self._afresh_at < AFRESH_S:
+            return
+        self._afresh_at = now
+        for probe in self.known.probes.values():
+            self._ask(probe)
 
     def seen(self, found: Look) -> bool:
         """A look was taken in: whether it confirmed what a kernel event told of."""

@@ -72,13 +72,14 @@ class Post:
         *,
         unsaved: Callable[[], Batch],
         save: Callable[[bool], None],
+        record: Callable[[Event], None],
         words: Words,
         passed: Callable[[Outgoing], None],
         ended: Callable[[str], float | None],
     ) -> None:
         self._keeper, self._delivery, self._journal = keeper, delivery, journal
         self._outbox = Outbox(keeper, unsaved)
-        self._unsaved, self._save = unsaved, save
+        self._unsaved, self._save, self._record = unsaved, save, record
         self._words, self._passed, self._ended = words, passed, ended
         self._lines: dict[str, Line] = {}
         self._answers: list[Delivered] = []
@@ -304,8 +305,7 @@ class Post:
         if dropped:
             self._outbox.changed()
             self.tally["dropped"] += dropped
-            self._journal.say(Priority.ERROR, "notices.dropped", count=dropped, quota=quota)
-            self._unsaved().events.append(Event(wall, "notices.dropped", {"count": dropped, "quota": quota}))
+            self._record(Event(wall, "notices.dropped", {"count": dropped, "quota": quota}))
 
     def _hand_out(self, name: str, line: Line, now: float, wall: float) -> None:
         if now < line.rests_until:

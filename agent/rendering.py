@@ -100,7 +100,7 @@ def render(
             headline=headline(finding, explained, about),
             since=stamp(about.verdict_since or about.now),
         ),
-        diagnosis=[_diagnosis(each, looks, about) for each in explained.diagnoses],
+        diagnosis=[diagnosis_part(each, looks, about) for each in explained.diagnoses],
         probes=[_probe(found, explained, about) for found in in_order(looks)],
         incidents=list(about.incidents),
         not_checked=not_checked([found.probe for found in looks], about.language),
@@ -167,7 +167,8 @@ def circumstances_of_this_machine(root: Path = Path("/")) -> dict[str, Any]:
     return {"boot_id": boot_id, "host": socket.gethostname(), "now": time.time()}
 
 
-def _diagnosis(diagnosis: Diagnosis, looks: Sequence[Look], about: Circumstances) -> DiagnosisPart:
+def diagnosis_part(diagnosis: Diagnosis, looks: Sequence[Look], about: Circumstances) -> DiagnosisPart:
+    """A diagnosis as the report tells it."""
     said = {found.probe.name: summary(found, about.language) for found in looks}
     text = advice_on(diagnosis, about)
     ruled_out = {each.cause: each for each in reversed(diagnosis.ruled_out)}.values()  # one reason for each will do

@@ -134,7 +134,7 @@ class Reporter:
             id=incident.id,
             cause=incident.cause,
             opened_at=stamp(incident.opened_at),
-            level=0,
+            level=facts.levels.get(incident.id, 0),
             acknowledged=_acknowledged(note) if note else None,
             silenced_until=stamp(facts.silenced_until) if facts.silenced_until else None,
             title=incident.headline,
@@ -159,6 +159,8 @@ class Facts:
     next_at: Mapping[str, float]
     notes: Mapping[str, Note]
     silenced_until: float | None
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """By incident: how far it was escalated."""
 
 
 def standings(known: Knowledge, next_at: Mapping[str, float], wall: float) -> dict[str, Standing]:

@@ -23,7 +23,7 @@ from agent.keeper import Keeper
 from agent.knowledge import Knowledge
 from agent.message import Message
 from agent.plan import Plan
-from agent.store import Batch
+from agent.store import Batch, Event
 
 NOON = 1_795_348_800.0
 """2026-11-22 12:00 UTC, a Sunday."""
@@ -98,7 +98,7 @@ class Desk:
         self.keeper = Keeper(None, self.env)
         self.keeper.open()
         self.known.book = self.keeper.book(wall - 300)
-        ways = Ways(self.news.put, self.save, send=self.world.send)
+        ways = Ways(self.news.put, self.save, self.record, send=self.world.send)
         journal = Journal(self.log, env={})
         self.saves = 0
         self.escalator = Escalator(plan_of(text), self.known, self.keeper, journal, ways, self.env)
@@ -108,6 +108,9 @@ class Desk:
         self.saves += 1
         batch, self.known.unsaved = self.known.unsaved, Batch()
         self.keeper.save(batch, durable=durable, everything=self.everything)
+
+    def record(self, event: Event) -> None:
+        self.known.unsaved.events.append(event)
 
     def everything(self) -> Batch:
         batch = Batch(incidents=[*self.known.book.open, *self.known.book.recent])

@@ -121,7 +121,7 @@ def test_each_channel_reads_its_own_language(opened: Open) -> None:
     desk = opened(STAFF + '[channels.chef]\nkind = "command"\ncommand = ["/bin/tell", "chef"]\nlanguage = "zh-CN"\n')
     desk.opens(fault())
     desk.turn()
-    said = {name: message for name, message in desk.world.got}
+    said = dict(desk.world.got)
     assert said["staff"].language == "en"
     assert said["chef"].language == "zh-CN"
     assert said["staff"].key == said["chef"].key
