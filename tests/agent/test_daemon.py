@@ -16,6 +16,7 @@ import pytest
 
 from agent import config
 from agent import daemon as daemons
+from agent.absence import read_clocks
 from agent.daemon import Daemon
 from agent.discovery import probes_to_check
 from agent.examination import Findings
@@ -350,6 +351,22 @@ def test_before_everything_was_looked_at_the_loop_does_not_spin(agent: Agent, mo
     monkeypatch.setattr(Daemon, "_turn", counted)
     agent.start()
     assert turns < 60
+
+
+def test_after_a_sleep_everything_is_looked_at_at_once_and_the_sleep_is_told(agent: Agent) -> None:
+    agent.configure("log", more=DISK + 'interval = "1h"\n')
+    before = agent.start()
+    agent.daemon.clocks.compare(
+        *(clock - 3600 * (name != "monotonic") for name, clock in read_clocks()._asdict().items())
+    )
+    agent.daemon.lookout.news.put(Call("nothing"))
+    report = agent.until(lambda report: "suspended" in agent.events())
+    assert report["agent"]["events"][-1]["text"].startswith("this PC slept for 1 h")
+    checked = probe(before, "disk")["checked_at"]
+    ends = time.monotonic() + 3
+    while agent.daemon.known.looks["disk"].checked_at <= moment(checked):
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_discovery_that_fails_later_stops_nobody(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,14 @@ def test_nothing_is_remembered_of_probes_that_are_gone(watch: Watch) -> None:
     assert (watch.lookout._hasty, watch.lookout._woken, watch.lookout._lost) == ({}, {}, set())
 
 
+def test_when_the_clocks_leapt_everything_is_looked_at_once_and_not_over_and_over(watch: Watch) -> None:
+    for now in (1000.0, 1001.0, 1029.0):
+        watch.lookout.afresh(now)
+    assert sorted(watch.asked) == ["auth", "disk", "link", "terminal"]
+    watch.lookout.afresh(1030.0)
+    assert len(watch.asked) == 8
+
+
 # --- with a real pool and real timers -----------------------------------------------------------------------------------
 
 
