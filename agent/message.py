@@ -354,14 +354,14 @@ def _line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in clean).strip()
 
 
-def clock(moment: float, zone: datetime.tzinfo | None) -> str:
+def clock(moment: float, zone: datetime.tzinfo | None, *, form: str = "%Y-%m-%d %H:%M") -> str:
     """As the clock on the store's wall shows it; readers elsewhere see by how much theirs differs."""
     try:
         told = datetime.datetime.fromtimestamp(moment, datetime.UTC).astimezone(zone)
     except (ValueError, OverflowError, OSError):
         return "?"
     offset = f"{told:%z}"
-    return f"{told:%Y-%m-%d %H:%M} (UTC{offset[:3]}:{offset[3:5]})"
+    return f"{told.strftime(form)} (UTC{offset[:3]}:{offset[3:5]})"
 
 
 def _plain(headline: str, parts: Sequence[_Part]) -> str:

@@ -32,9 +32,10 @@ p{margin:1mm 0}
 table{width:100%;border-collapse:collapse;table-layout:auto}
 th,td{border:.2mm solid #777;padding:1mm 2mm;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{background:#eee;font-weight:600;print-color-adjust:exact;-webkit-print-color-adjust:exact}
-tr{break-inside:avoid}
+tr,section{break-inside:avoid}
 .facts th{width:27mm}
 .facts td{width:62mm}
+.list td:first-child,.list th:first-child{width:1%;white-space:nowrap}
 .empty td{height:8mm}
 ul{margin:1mm 0 1mm 5mm;padding:0}
 .remark{color:#444;font-size:9pt}
@@ -90,9 +91,9 @@ def printable(report: ProblemReport, zone: datetime.tzinfo | None = None) -> str
             *_pairs(page.facts()),
             "</table>",
             *(line for section in page.sections() for line in _html_section(section)),
-            f'<h2>{html.escape(page.say("by_hand"))}</h2>\n<div class="hand">',
+            f'<section><h2>{html.escape(page.say("by_hand"))}</h2>\n<div class="hand">',
             *(f"<div>{html.escape(page.say(name))}</div>" for name in FIELDS),
-            f"</div>\n<footer>{html.escape(page.footer())}</footer>\n</body>\n</html>\n",
+            f"</div></section>\n<footer>{html.escape(page.footer())}</footer>\n</body>\n</html>\n",
         ]
     )
 
@@ -108,7 +109,7 @@ def _html_section(section: _Section) -> Iterator[str]:
     yield f"<h2>{html.escape(section.title)}</h2>"
     if section.rows or section.wants_rows:
         cells = "".join(f"<th>{html.escape(name)}</th>" for name in section.head)
-        yield f"<table><thead><tr>{cells}</tr></thead><tbody>"
+        yield f'<table class="list"><thead><tr>{cells}</tr></thead><tbody>'
         for row in section.rows:
             yield "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         if not section.rows:
@@ -147,7 +148,9 @@ class _Page:
 
     def clock(self, stamp: str | None) -> str:
         """A time of the document as the store's clock showed it."""
-        return clock(datetime.datetime.fromisoformat(stamp).timestamp(), self.zone) if stamp else ""
+        if not stamp:
+            return ""
+        return clock(datetime.datetime.fromisoformat(stamp).timestamp(), self.zone, form="%Y-%m-%d %H:%M:%S")
 
     def precise(self, stamp: str) -> str:
         """The same to the second, for a table; the zone is told at the top."""
@@ -229,7 +232,7 @@ class _Page:
         return self.say("as_recorded" if self.report.transactions else "none_failed")
 
     def _measure(self, text: str, until: str | None) -> str:
-        return self.say("until", text=text, until=self.clock(until)) if until else text
+        return self.say("until", text=text, until=self.precise(until)) if until else text
 
     def _state(self, state: str, finished_at: str | None) -> str:
-        return self.say(f"state.{state}", at=self.clock(finished_at))
+        return self.say(f"state.{state}", at=self.precise(finished_at) if finished_at else "")

@@ -13,11 +13,8 @@ from agent.cli.configured import configured_language, speaks
 
 if TYPE_CHECKING:
     from agent.incidents import Incident
-    from agent.store import Store
     from agent.texts import Language
 
-EVERYTHING = 1_000_000
-NEAREST = 5
 SHORTEST_S, LONGEST_S = 60.0, 30 * 86400.0
 
 
@@ -68,36 +65,8 @@ def _found(wanted: str) -> Incident:
 
     store = past.opened()
     try:
-        return named(store, wanted)
+        return past.named(store, wanted, open_first=True)
     except StoreError as error:
         raise Complaint(f"posagent: {error}; try again", past.NOTHING_KEPT) from None
     finally:
         store.close()
-
-
-def named(store: Store, wanted: str) -> Incident:
-    """The incident of this id, or the only one whose id begins so; an open one goes before those that are over."""
-    exact = store.incident(wanted)
-    if exact is not None:
-        return exact
-    every = store.incidents(None, EVERYTHING)
-    found = [each for each in every if wanted and each.id.lower().startswith(wanted.lower())]
-    still = [each for each in found if each.resolved_at is None]
-    if len(still) == 1 or len(found) == 1:
-        return (still or found)[0]
-    raise Complaint(f"posagent: no such incident: {_which(wanted, found or every, several=bool(found))}", USAGE)
-
-
-def _which(wanted: str, candidates: list[Incident], *, several: bool) -> str:
-    from difflib import get_close_matches
-
-    if several:
-        some = ", ".join(each.id for each in candidates[:NEAREST])
-        return f"{len(candidates)} have an id that begins with {wanted!r}; did you mean one of {some}?"
-    opened = [each.id for each in candidates if each.resolved_at is None]
-    near = get_close_matches(wanted.upper(), [each.id for each in candidates], n=1, cutoff=0.6)
-    if near:
-        return f"none has an id like {wanted!r}; did you mean {near[0]}?"
-    if opened:
-        return f"none has an id like {wanted!r}; open are {', '.join(opened[:NEAREST])}"
-    return f"none has an id like {wanted!r}, and none is open; `posagent incidents --all` lists past ones"

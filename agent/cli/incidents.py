@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent import screen, texts
-from agent.cli import USAGE, Complaint, past
+from agent.cli import USAGE, Complaint, charges, past
 from agent.cli.configured import configured_language, speaks
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from agent.texts import Language
 
 PAST_SHOWN = 20
-AT_MOST = 1_000_000
 CHANGES_SHOWN = 40
 BEFORE_S = 60.0
 """Changes of its probes are told from so long before its first sign on."""
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             _hand_in(store, arguments, language)
             return 0
         if arguments.id:
-            page: _Page = _One(store, _named(store, arguments.id), arguments.config, language)
+            page: _Page = _One(store, past.named(store, arguments.id), arguments.config, language)
         else:
             since = None if arguments.since is None else time.time() - past.seconds("--since", arguments.since)
             page = _List(store, since, language, everything=arguments.all or since is not None)
@@ -58,7 +57,7 @@ def _hand_in(store: Store, arguments: argparse.Namespace, language: Language) ->
 
     if not arguments.id:
         raise Complaint("posagent: --report: of which incident? `posagent incidents` lists them", USAGE)
-    facts = problem.gather(store, _named(store, arguments.id), arguments.config, time.time())
+    facts = problem.gather(store, past.named(store, arguments.id), arguments.config, time.time())
     problem.show(facts, arguments.report, language, arguments.config)
 
 
@@ -78,23 +77,30 @@ class _List(_Page):
     """Open ones, then past ones, the newest first."""
 
     def __init__(self, store: Store, since: float | None, language: Language, *, everything: bool) -> None:
-        found = store.incidents(since, AT_MOST)
+        found = store.incidents(since, past.AT_MOST)
         self._open = [each for each in found if each.resolved_at is None]
         over = [each for each in found if each.resolved_at is not None]
         self._over = over if everything else over[:PAST_SHOWN]
         self._left_out = len(over) - len(self._over)
         self._language = language
+        now = time.time()
+        self._charges = {each.id: charges.holder(store.notes(each.id), now) for each in self._open}
+        self._silences = store.silences(now)
 
     def data(self) -> Any:
         """One object each."""
-        return [_data(each, self._language) for each in (*self._open, *self._over)]
+        return [
+            _data(each, self._language) | {"acknowledged": charges.data(self._charges.get(each.id))}
+            for each in (*self._open, *self._over)
+        ]
 
     def lines(self) -> Iterator[str]:
         """Two tables, or a word that there is nothing."""
+        yield from charges.silent(self._silences, self._language)
         if not self._open and not self._over:
             yield texts.phrase("incidents.none", self._language)
             return
-        rows = [_row(each, self._language) for each in (*self._open, *self._over)]
+        rows = [_row(each, self._charges.get(each.id), self._language) for each in (*self._open, *self._over)]
         lines = past.columns(rows)
         for title, part in (
             ("check.incidents", lines[: len(self._open)]),
@@ -107,10 +113,11 @@ class _List(_Page):
             yield texts.phrase("incidents.left_out", self._language, count=self._left_out)
 
 
-def _row(incident: Incident, language: Language) -> list[str]:
+def _row(incident: Incident, charge: Note | None, language: Language) -> list[str]:
     since, until = screen.local(incident.opened_at), incident.resolved_at
     when = texts.phrase("incidents.since", language, since=since) if until is None else f"{since} – {_end(incident)}"
-    remarks = [texts.phrase("incident.flapping", language)] if incident.flapping else []
+    remarks = [charges.remark(charge, language)] if charge else []
+    remarks += [texts.phrase("incident.flapping", language)] if incident.flapping else []
     if incident.joined_to:
         remarks.append(texts.phrase("incidents.joined_to", language, id=incident.joined_to))
     title = " · ".join([_title(incident, language), *remarks])
@@ -175,20 +182,6 @@ def _stamp(moment: float) -> str:
     return stamp(moment)
 
 
-def _named(store: Store, wanted: str) -> Incident:
-    """The one of this id, or the only one whose id begins so, in whatever case. Raises Complaint."""
-    exact = store.incident(wanted)
-    if exact is not None:
-        return exact
-    found = [each for each in store.incidents(None, AT_MOST) if each.id.lower().startswith(wanted.lower())]
-    if len(found) == 1:
-        return found[0]
-    near = ", ".join(each.id for each in found[:5])
-    hint = f"did you mean one of {near}?" if found else "`posagent incidents --all` lists them"
-    cause = "several have an id that begins so" if found else "there is none of this id"
-    raise Complaint(f"posagent: cannot show incident {wanted!r}: {cause}; {hint}", USAGE)
-
-
 class _One(_Page):
     """Everything that is known of one."""
 
@@ -207,7 +200,9 @@ class _One(_Page):
 
     def data(self) -> Any:
         """The object of the list, and more."""
+        holds = charges.holder(self._notes, time.time()) if self._incident.resolved_at is None else None
         return _data(self._incident, self._language) | {
+            "acknowledged": charges.data(holds),
             "contact": self._contact,
             "steps": list(self._advice.cashier),
             "joined": [each.id for each in self._joined],
@@ -268,7 +263,7 @@ class _One(_Page):
             [f"{line}  {each.reason}" for line, each in zip(changes, self._changes, strict=True)][-CHANGES_SHOWN:],
         )
         yield "incidents.joined_here", [f"{each.id}  {_title(each, language)}" for each in self._joined]
-        yield "incidents.notes", [f"{_clock(each.at)}  {each.by}: {each.text}" for each in self._notes]
+        yield "incidents.notes", [f"{_clock(each.at)}  {charges.line(each, language)}" for each in self._notes]
         if what.resolved_at is None:
             yield "diagnosis.now", self._advice.cashier
             yield "diagnosis.technician", self._advice.technician

@@ -14,10 +14,12 @@ from agent.cli import USAGE, Complaint
 from agent.cli.configured import SERVICE_STATE, state_directory
 
 if TYPE_CHECKING:
+    from agent.incidents import Incident
     from agent.store import Store
 
 NOTHING_KEPT = 3
 """Exit code where no past can be read: as `status` without a report."""
+AT_MOST, NEAREST = 1_000_000, 5
 
 
 def opened() -> Store:
@@ -41,6 +43,36 @@ def opened() -> Store:
 
 def _is_there() -> bool:
     return Path(SERVICE_STATE).is_dir()
+
+
+def named(store: Store, wanted: str, *, open_first: bool = False) -> Incident:
+    """The one of this id, or the only one whose id begins so, in whatever case. Raises Complaint.
+
+    `open_first`: the only open one whose id begins so will do.
+    """
+    exact = store.incident(wanted)
+    if exact is not None:
+        return exact
+    every = store.incidents(None, AT_MOST)
+    found = [each for each in every if wanted and each.id.lower().startswith(wanted.lower())]
+    still = [each for each in found if each.resolved_at is None] if open_first else []
+    if len(still) == 1 or len(found) == 1:
+        return (still or found)[0]
+    raise Complaint(f"posagent: cannot find incident {wanted!r}: {_instead(wanted, found, every)}", USAGE)
+
+
+def _instead(wanted: str, found: Sequence[Incident], every: Sequence[Incident]) -> str:
+    from difflib import get_close_matches
+
+    if found:
+        some = ", ".join(each.id for each in found[:NEAREST])
+        return f"several have an id that begins so; did you mean one of {some}?"
+    near = get_close_matches(wanted.upper(), [each.id for each in every], n=1, cutoff=0.6)
+    still = ", ".join([each.id for each in every if each.resolved_at is None][:NEAREST])
+    if near:
+        return f"there is none of this id; did you mean {near[0]}?"
+    hint = f"open: {still}" if still else "none is open; `posagent incidents --all` lists past ones"
+    return f"there is none of this id; {hint}"
 
 
 def seconds(option: str, text: str) -> float:

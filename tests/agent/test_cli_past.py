@@ -96,7 +96,8 @@ def test_open_incidents_come_first_and_say_since_when(posagent: Run) -> None:
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == "Open incidents"
     assert lines[1].startswith("261122-CABL since ")
-    assert lines[1].endswith(" 2 h 5 min lan.cable_unplugged The network cable of eth0 is unplugged · comes and goes")
+    remarks = "The network cable of eth0 is unplugged · Li takes care of it · comes and goes"
+    assert lines[1].endswith(f" 2 h 5 min lan.cable_unplugged {remarks}")
     assert lines[2] == "Past incidents"
     assert lines[3].startswith("261122-NAME ")
     assert " 25 min dns.down " in lines[3]
