@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def test_a_report_on_a_full_disk_stays_whole_the_log_says_why_and_it_catches_up(
         till.tell("new", "fail")
         till.until_said("incident.opened id=", 5)
         till.until_said("probe=new old=ok new=fail", 5)
+        till.until_said("probe=brief old=ok new=fail", 5)
         till.until_said("cannot write", 10)
         till.tell("brief", "ok")
         till.until_said("probe=brief old=fail new=ok", 5)
@@ -288,9 +290,17 @@ def is_mended(till: Till, report: Report, *incidents: str) -> None:
     assert till.stop() < 5
 
 
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_a_state_file_that_is_damaged_while_it_runs_is_replaced(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    with till_on(tmp_path, tmp_path / "state") as till:
+def at_once(test: Callable[[Path, Callable[[Path], None]], None], tmp_path: Path) -> None:
+    """One till for each sort of damage, all of them side by side."""
+    with ThreadPoolExecutor(len(DAMAGE)) as together:
+        ended = {each.__name__: together.submit(test, tmp_path / each.__name__, each) for each in DAMAGE}
+    for name, test_of_it in ended.items():
+        print(name)
+        test_of_it.result()
+
+
+def damaged_while_it_runs(place: Path, damage: Callable[[Path], None]) -> None:
+    with till_on(place, place / "state") as till:
         till.tell("old", "fail")
         till.begin()
         old = till.until_incident("old")["id"]
@@ -305,11 +315,12 @@ def test_a_state_file_that_is_damaged_while_it_runs_is_replaced(tmp_path: Path, 
         assert len(till.asides()) == (damage not in (remove, empty))
 
 
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_a_state_file_that_is_damaged_between_two_lives_is_replaced_and_the_report_knows_what_was_open(
-    tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
-    with till_on(tmp_path, tmp_path / "state") as till:
+def test_a_state_file_that_is_damaged_while_it_runs_is_replaced(tmp_path: Path) -> None:
+    at_once(damaged_while_it_runs, tmp_path)
+
+
+def damaged_between_two_lives(place: Path, damage: Callable[[Path], None]) -> None:
+    with till_on(place, place / "state") as till:
         till.tell("old", "fail")
         till.begin()
         old = till.until_incident("old")
@@ -328,3 +339,7 @@ def test_a_state_file_that_is_damaged_between_two_lives_is_replaced_and_the_repo
         till.tell("old", "ok")
         till.begin()
         till.until_well("old")
+
+
+def test_after_damage_between_two_lives_the_report_knows_what_was_open(tmp_path: Path) -> None:
+    at_once(damaged_between_two_lives, tmp_path)
