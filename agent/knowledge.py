@@ -6,7 +6,7 @@ Owned by one thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -15,10 +15,11 @@ from agent import state, verdict
 from agent.diagnosis import Diagnosis, Explanation
 from agent.diagnosis.early import CONCLUSIVE
 from agent.diagnosis.model import Clue
-from agent.diagnosis.scene import CONNECTING, NETWORK, host_of, is_trouble
+from agent.diagnosis.scene import is_trouble
 from agent.examination import Findings
 from agent.incidents import Book, Case, Change, Incident, Seen, uncovered, update
 from agent.runner import Look, not_begun
+from agent.selection import select
 from agent.state import Track, Transition
 from agent.store import Batch
 from agent.vantage import merged
@@ -26,11 +27,6 @@ from probes.model import CannotAnswer, Impact, Memory, Observation, OutOfTime, P
 
 CERTAIN = CONCLUSIVE | {"terminal.unplugged", "power.mains_lost"}
 """What the kernel itself says needs no second examination."""
-ON_SITE = frozenset({"power", "ups", "usb", "serial", "interface"})
-CHAIN = ON_SITE | NETWORK
-"""What can explain one another; whatever else is suspect is looked at alone."""
-AT_ONCE, COMPARED = 48, 24
-"""Probes up to which an examination looks at the whole chain, and how many others it takes to compare of more."""
 FEW = 10
 """So many items of a list are kept with an incident."""
 IMPACTS = (Impact.STOP, Impact.DEGRADE, Impact.NONE)
@@ -172,32 +168,10 @@ class Knowledge:
 
     def to_examine(self) -> list[Probe]:
         """The suspects, their ancestors, and the probes that tell causes apart."""
-        fresh = self.suspects | self._faces_changed | self._unaccounted()
         told = {name for incident in self.book.open for name in incident.probes}
         told.update(name for pending in self.book.pending for name in pending.probes)
-        concerned = [*self._longest_unseen(fresh), *self._longest_unseen(told - fresh)]
-        named = [self.probes[name] for name in concerned if name in self.probes]
-        if not any(probe.kind in CHAIN for probe in named):
-            return named[:AT_ONCE]
-        chain = [probe for probe in self.probes.values() if probe.kind in CHAIN]
-        if len(chain) > AT_ONCE:
-            chain = self._sample(chain, named)
-        return list({probe.name: probe for probe in [*chain, *named[:AT_ONCE]]}.values())
-
-    def _longest_unseen(self, names: Iterable[str]) -> list[str]:
-        """Where there are more than one examination can hold, each has its turn."""
-        return sorted(names, key=lambda name: (self.looks[name].checked_at if name in self.looks else 0.0, name))
-
-    def _sample(self, chain: Sequence[Probe], named: Sequence[Probe]) -> list[Probe]:
-        """Of a thousand: all that is no mere target, and targets of as many hosts as possible."""
-        stems = [probe for probe in chain if probe.kind not in CONNECTING and probe.kind != "ping"][:AT_ONCE]
-        taken = {probe.name for probe in named[:AT_ONCE]}
-        others = [probe for probe in chain if probe.kind in CONNECTING and probe.name not in taken]
-        hosts: dict[str, Probe] = {}
-        for probe in others:
-            found = self.looks.get(probe.name)
-            hosts.setdefault(host_of(found) if found else probe.target, probe)
-        return [*stems, *list(hosts.values())[:COMPARED]]
+        doubtful = self.suspects | self._faces_changed | self._unaccounted()
+        return select(self.probes, self.looks, doubtful, told)
 
     def beside(self, probes: Iterable[Probe]) -> list[Look]:
         """The newest looks of all others."""

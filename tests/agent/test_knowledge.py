@@ -11,7 +11,8 @@ import pytest
 
 from agent.diagnosis import Explanation, explain
 from agent.incidents import Book, Change
-from agent.knowledge import AT_ONCE, Knowledge, Rules
+from agent.knowledge import Knowledge, Rules
+from agent.selection import AT_ONCE
 from agent.state import Track
 from agent.verdict import Word
 from probes.model import Impact, Status
