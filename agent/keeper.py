@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -111,19 +111,23 @@ class Keeper:
         """The open incidents, and those resolved since that moment."""
         none: list[Incident] = []
         opened = self._ask(lambda store: store.open_incidents(), none)
-        if not opened and self.mark("last_seen") is None:  # no agent ever lived here, or its state is lost
-            opened = self._salvaged()
+        opened = [*opened, *self._salvaged({each.id for each in opened})]
         past = self._ask(lambda store: store.incidents(since=resolved_since), none)
         recent = [each for each in past if each.resolved_at is not None and each.resolved_at >= resolved_since]
         return Book(open=tuple(opened), recent=tuple(recent))
 
-    def _salvaged(self) -> list[Incident]:
+    def _salvaged(self, known: Collection[str]) -> list[Incident]:
+        """What the last report tells of and no state file ever knew: the file was lost, or its disk was full."""
         try:
-            found = salvage.open_incidents(self.report_path.read_bytes() if self.report_path else b"")
+            told = salvage.open_incidents(self.report_path.read_bytes() if self.report_path else b"")
         except OSError:
             return []
+        found = [each for each in told if each.id not in known and not self._has(each.id)]
         self._pending.incidents.extend(found)
-        return list(found)
+        return found
+
+    def _has(self, incident: str) -> bool:
+        return self._ask(lambda store: store.incident(incident), None) is not None
 
     def availability(self, since_day: str) -> Sequence[AvailabilityRow]:
         """Seconds per day and probe since that day."""

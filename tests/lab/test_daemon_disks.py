@@ -101,6 +101,30 @@ def test_a_full_disk_is_said_and_caught_up_with(tmp_path: Path, memory: Memory) 
         caught_up(till, old, new, over=(brief,))
 
 
+def test_killed_while_its_disk_is_full_it_knows_what_its_report_told(tmp_path: Path, memory: Memory) -> None:
+    with till_on(tmp_path, memory.place / "state") as till:
+        till.tell("old", "fail")
+        till.begin()
+        till.until_incident("old")
+        memory.fill()
+        trouble(till, "cannot write", "state.sqlite", "full")
+        old, new, _ = through_trouble(till)
+        till.kill()
+        told = till.begin()  # the disk is full still
+        assert {each["id"] for each in told["incidents"]} == {old, new}
+        till.kill()
+        memory.free()
+        told = till.begin()
+        assert {each["id"] for each in told["incidents"]} == {old, new}
+        till.kill()
+        with till.memory() as kept:
+            assert {each.id for each in kept.open_incidents()} == {old, new}
+        till.tell("new", "ok")
+        till.begin()
+        till.until_well("new")
+        assert till.stop() < 5
+
+
 def test_a_disk_that_is_full_from_the_start_is_said_and_caught_up_with(tmp_path: Path, memory: Memory) -> None:
     memory.fill()
     with till_on(tmp_path, memory.place / "state") as till:

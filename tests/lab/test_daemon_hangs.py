@@ -26,7 +26,7 @@ from tests.lab.test_triggers import INJECT
 
 pytestmark = pytest.mark.lab
 HUNG, GOOD = 50, 16
-LATE_S = 2.0
+LATE_S = 2.5
 """Looks that are due every second are never further apart than this."""
 STUBBORN = """#!/bin/sh
 trap '' TERM INT HUP
