@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 BURST, REFILL_S, APART_S = 20, 10.0, 0.1
 """Reports that may follow one another, how long one more takes to be earned, and the least time between two."""
+SHARE, AS_LARGE = 0.05, 256 * 1024
+"""What part of the time reports may take, and the bytes beyond which a report counts for several."""
 AGAIN_S = 5.0
 """How soon a report that could not be written is tried again."""
 END_OF_TIME = 32503680000.0
@@ -47,6 +49,7 @@ class Reporter:
     _written_at: float = float("-inf")
     _allowance: float = float(BURST)
     _counted_at: float = 0.0
+    _took: float = 0.0
     events: list[Event] = field(default_factory=list)
     noted: int = 0
     """How many events there were so far."""
@@ -64,7 +67,7 @@ class Reporter:
         if face == self._face and not self._failed:
             return max(0.0, beat)
         self._earn(now)
-        apart = self._written_at + APART_S - now
+        apart = self._written_at + max(APART_S, self._took / SHARE) - now
         poor = 0.0 if self._allowance >= 1 else (1 - self._allowance) * REFILL_S
         again = self._written_at + AGAIN_S - now if self._failed else 0.0
         return max(0.0, min(beat, max(apart, poor, again)))
@@ -81,7 +84,7 @@ class Reporter:
     def write(self, known: Knowledge, facts: Facts, now: float, face: object, *, last: bool = False) -> report.Report:
         """Render and write. A disk that refuses is tried again. The `last` one of a daemon that stops is soon stale."""
         self._earn(now)
-        self._allowance = max(0.0, self._allowance - 1)
+        began = time.monotonic()
         wall, finding = time.time(), known.finding()
         self._note_verdict(finding, wall)
         found = rendering.render(
@@ -90,6 +93,8 @@ class Reporter:
         self.last = report.encode(found)
         self._failed = not self.keeper.write(self.last)
         self._face, self._written_at = face, now
+        self._took = time.monotonic() - began
+        self._allowance = max(1.0 - self.heartbeat / REFILL_S, self._allowance - max(1.0, len(self.last) / AS_LARGE))
         return found
 
     def _note_verdict(self, finding: Finding, wall: float) -> None:

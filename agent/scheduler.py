@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
@@ -54,6 +55,8 @@ with _sparing():
 SLOTS = 12
 """Phases within one interval, at least SLOT_S apart."""
 SLOT_S = 1.0
+SMALL = 24
+"""Up to so many probes of one interval share few phases: to wake costs a sleeping till more than the look itself."""
 JITTER = 0.05
 """Each beat comes up to this part of the interval early or late, so that stores do not knock in step."""
 TOO_EARLY = 0.25
@@ -129,9 +132,10 @@ class Beats:
 
     def _arrange_slots(self) -> None:
         members: dict[tuple[float, int, int], list[str]] = {}
+        together = Counter(float(probe.interval) for probe in self._probes.values())
         for probe in self._probes.values():
             interval = max(float(probe.interval), 0.001)
-            slots = max(1, min(SLOTS, int(interval / SLOT_S)))
+            slots = max(1, min(SLOTS, int(interval / SLOT_S), _phases(together[float(probe.interval)])))
             place = zlib.crc32(probe.name.encode("utf-8", "replace") + self._salt) % slots
             members.setdefault((interval, place, slots), []).append(probe.name)
         wanted = {f"slot:{interval!r}:{place}": (interval, place / slots) for interval, place, slots in members}
@@ -157,6 +161,11 @@ class Beats:
         if self._soon.get(name) == at:
             self._soon.pop(name, None)
             self._due(name)
+
+
+def _phases(probes: int) -> int:
+    """Of few sizes, so that a reload that adds a probe leaves the others' phases alone."""
+    return SLOTS // 4 if probes <= SMALL else SLOTS
 
 
 class _Slot:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import socket
+import sys
 import time
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -118,8 +121,30 @@ def ask(host: Host, request: Request, ca_file: str | None = None, proxy: str | N
         return Exchange(reach, handshake, refusal, answer, time.monotonic() - began)
 
 
+@functools.cache
+def _spare_guessing() -> None:
+    """Before Requests comes: 3 MB that guess the encoding of bodies stay out, as bodies are decoded here.
+
+    It wants one of two such libraries by name and asks only for its version.
+    """
+    if "requests" in sys.modules:
+        return
+    stand_in = ModuleType("chardet")
+    stand_in.__version__ = "5.2.0"  # type: ignore[attr-defined]
+    spared = {"chardet": stand_in, "charset_normalizer": None}
+    before = {name: sys.modules[name] for name in spared if name in sys.modules}
+    sys.modules.update(spared)  # type: ignore[arg-type]  # None: not to be found, says the language's reference
+    try:
+        import requests  # noqa: F401 -- for its side effects
+    finally:
+        for name in spared:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
+
+
 def _ask(host: Host, connection: socket.socket, asked: Request, by_proxy: str | None) -> Answer:
     """One request over an open connection; a proxy is told the whole URL."""
+    _spare_guessing()
     import requests
     from urllib3.exceptions import HTTPError
 
