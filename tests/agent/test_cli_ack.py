@@ -172,7 +172,7 @@ def test_a_damaged_file_is_left_to_the_daemon(desk: Desk, posagent: Run) -> None
 
 def as_nobody(way: Callable[[], object]) -> str:
     """What a user without any rights is told in another process."""
-    assert pwd and grp  # where they lie nobody may be able to read
+    assert {pwd.__name__, grp.__name__}  # loaded now: where they lie, nobody may be able to read
     receiver, sender = os.pipe()
     child = os.fork()
     if child == 0:
@@ -213,7 +213,12 @@ def test_the_command_to_type_is_the_one_that_was_typed(desk: Desk, monkeypatch: 
     for name, value in desk.env.items():
         monkeypatch.setenv(name, value)
     really = writing.write
-    monkeypatch.setattr(writing, "write", lambda command, way: typed.append(command) or really(command, way))
+
+    def write(command: str, way: Callable[[Store], Any]) -> Any:
+        typed.append(command)
+        return really(command, way)
+
+    monkeypatch.setattr(writing, "write", write)
     assert run(["ack", "261122-K7", "--note", "new cable", "--for", "2h", "--by", "Li"]) == 0
     assert run(["silence", "1h", "--reason", "new switch"]) == 0
     assert typed == [
