@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from agent.channels.outcome import Outcome
     from agent.config.model import Channel
     from agent.message import Message
+    from agent.store import Outgoing
 
 FIRST_S, LONGEST_S = 5.0, 1800.0
 """How long a channel rests after its first failure in a row, and at most."""
+NEVER = float("inf")
 SPREAD = 0.2
 """Tills that lost the same network shall not all come back in the same second."""
 BOUNDS_S = (1.0, 6 * 3600.0)
@@ -133,6 +136,26 @@ def _send(channel: Channel, message: Message, env: Mapping[str, str]) -> Outcome
     from agent import channels
 
     return channels.send(channel, message, env=env)
+
+
+@dataclass
+class Line:
+    """How it stands with one channel. Monotonic seconds, unless said otherwise."""
+
+    channel: Channel
+    hand: dict[tuple[str, str], Outgoing] = field(default_factory=dict)
+    """Given to its thread and not answered."""
+    failures: int = 0
+    """In a row."""
+    rests_until: float = 0.0
+    look_at: float = 0.0
+    """When the outbox is to be asked again."""
+    pass_on_at: float = NEVER
+    trouble: str = ""
+    since: float = 0.0
+    """Since when there is trouble: Unix seconds."""
+    fresh: bool = True
+    """Just configured, or the daemon just began: whatever held it up before may be mended."""
 
 
 class _Runner:

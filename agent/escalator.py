@@ -10,23 +10,24 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from agent.delivery import Delivered, Delivery
 from agent.escalation import Moment, Notice, Told, decide_all, forgettable, next_of_all, shifted
-from agent.post import Post, encoded
+from agent.outbox import encoded
+from agent.post import Post
 from agent.store import Batch, Event, Outgoing
+from agent.wording import Wording, compose
 
 if TYPE_CHECKING:
-    from agent.config.model import Channel
     from agent.delivery import Send
     from agent.incidents import Change, Incident
     from agent.journal import Journal
     from agent.keeper import Keeper
     from agent.knowledge import Knowledge
-    from agent.message import About, Message
+    from agent.message import Message
     from agent.plan import Plan
     from agent.report import DiagnosisPart
     from agent.store import Note
@@ -154,17 +155,16 @@ class Escalator:
 
     def counts(self) -> dict[str, int]:
         """How many notices wait now, and what came of those of this life."""
-        return {"waiting": self.post.waiting, **self.post.tally}
+        return {"waiting": sum(self.post.outbox.waiting().values()), **self.post.tally}
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
     def _take_plan(self) -> None:
         from agent.config import levels_of, opening_hours
-        from agent.config.hours import zone_of
 
         config = self._plan.config
         self._levels, self._hours = levels_of(config), opening_hours(config)
-        self._zone = zone_of(config.site.timezone)
+        self._wording = Wording(self._plan, self._known, self._levels, self._ways.diagnosis)
         self.post.arrange(config.channels, config.notify)
         self._ask_at = 0.0
 
@@ -228,44 +228,17 @@ class Escalator:
         channels = self._plan.config.channels
         names = [name for name in notice.channels if name in channels and channels[name].enabled]
         if notice.what == "reminder":  # whoever has not even got the last one needs no other
-            held_up = self.post.waits_for(incident.id)
+            held_up = self.post.outbox.waits_for(incident.id)
             names = [name for name in names if name not in held_up]
-        about = self._about(incident, charges.get(incident.id), moment.deadline, notice.level)
+        about = self._wording.about(incident, charges.get(incident.id), moment.deadline, notice.level)
         said: dict[Language, str] = {}
         made = []
         for name in names:
-            language = self._language(channels[name])
+            language = self._wording.language(channels[name])
             if language not in said:
-                said[language] = encoded(_compose(notice, incident, about, language, moment.now))
+                said[language] = encoded(compose(notice, incident, about, language, moment.now))
             made.append(_outgoing(notice, name, said[language], moment.now))
         return made
-
-    def _about(self, incident: Incident, charge: Note | None, deadline: float | None, level: int) -> About:
-        from agent.advice import site_of
-        from agent.message import About
-
-        config, finding = self._plan.config, self._known.finding()
-        machine: dict[str, Any] = self._plan.about(0.0)
-        breaks_batch = incident.impact == "stop" or incident.cause.startswith("settlement.")
-        return About(
-            store=config.site.store,
-            terminal=config.site.terminal,
-            host=machine["host"],
-            tags=config.site.tags,
-            payments=finding.payments,
-            settlement=finding.settlement,
-            contacts={str(party): contact for party, contact in config.contacts.items()},
-            site_advice=site_of(config),
-            deadline=deadline if breaks_batch else None,
-            zone=self._zone,
-            level_name=self._levels[level - 1].name if 0 < level <= len(self._levels) else "",
-            charge=charge,
-            diagnosis=self._ways.diagnosis(incident),
-            language=self._plan.language,
-        )
-
-    def _language(self, channel: Channel) -> Language:
-        return self._plan.language if channel.language == "auto" else channel.language
 
     def _again_in_words(self, one: Outgoing, wall: float) -> Message | None:
         incident = self.incident(one.incident)
@@ -273,8 +246,8 @@ class Escalator:
         if incident is None or channel is None:
             return None
         notice = Notice(one.key, one.what, one.incident, one.level, (one.channel,), one.at)  # type: ignore[arg-type]
-        about = self._about(incident, self._charge(incident), self._deadline(wall), one.level)
-        return _compose(notice, incident, about, self._language(channel), wall)
+        about = self._wording.about(incident, self._charge(incident), self._deadline(wall), one.level)
+        return compose(notice, incident, about, self._wording.language(channel), wall)
 
     def _also_told(self, one: Outgoing) -> None:
         """Through its fallback too: whoever is there hears of the end as well."""
@@ -299,12 +272,6 @@ class Escalator:
 
     def _stored(self, name: str) -> Incident | None:
         return self._keeper.ask(lambda store: store.incident(name), None)
-
-
-def _compose(notice: Notice, incident: Incident, about: About, language: Language, wall: float) -> Message:
-    from agent.message import compose  # with all the texts that it needs: only once there is something to tell
-
-    return compose(notice, incident, about, language, now=wall)
 
 
 def _outgoing(notice: Notice, channel: str, message: str, wall: float) -> Outgoing:

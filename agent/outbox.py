@@ -12,9 +12,13 @@ import msgspec
 
 from agent.store import Batch, Fate, Outgoing
 from agent.store.outbox import FAR_S
+from agent.store.rows import text, value
+from agent.store.words import NoticeState
 
 if TYPE_CHECKING:
+    from agent.channels.outcome import Outcome
     from agent.keeper import Keeper
+    from agent.message import Message
 
 NEVER = float("inf")
 CATCH_UP_S = 5.0
@@ -140,4 +144,30 @@ def passed_on(one: Outgoing, wall: float) -> Fate:
         at=wall,
         detail=one.detail,
         passed_on=True,
+    )
+
+
+def encoded(message: Message) -> str:
+    """For the outbox."""
+    return text(message)
+
+
+def decoded(noted: str) -> Message | None:
+    """From the outbox; None where it is no message."""
+    from agent.message import Message
+
+    return value(Message, noted)
+
+
+def fate_of(one: Outgoing, state: NoticeState, wall: float, due: float, outcome: Outcome) -> Fate:
+    """What came of one attempt."""
+    return Fate(
+        key=one.key,
+        channel=one.channel,
+        state=state,
+        due=due,
+        attempts=one.attempts + 1,
+        at=wall,
+        detail=outcome.detail,
+        passed_on=one.passed_on,
     )

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.delivery import Delivered, Delivery, put_off, rest
+from agent.delivery import Delivered, Delivery, Line, put_off, rest
 from agent.journal import Journal, Priority
-from agent.outbox import NEVER, Outbox, passed_on
+from agent.outbox import NEVER, Outbox, decoded, encoded, fate_of, passed_on
 from agent.store import Batch, Event, Fate, Outgoing
-from agent.store.rows import text, value
-from agent.store.words import NoticeState
 
 if TYPE_CHECKING:
     from agent.channels.outcome import Outcome
@@ -35,26 +32,6 @@ REVIVED = 2
 
 Words = Callable[[Outgoing, float], "Message | None"]
 """A notice in words, at that time; None when nobody knows any more what it was about."""
-
-
-@dataclass
-class Line:
-    """How it stands with one channel. Monotonic seconds, unless said otherwise."""
-
-    channel: Channel
-    hand: dict[tuple[str, str], Outgoing] = field(default_factory=dict)
-    """Given to its thread and not answered."""
-    failures: int = 0
-    """In a row."""
-    rests_until: float = 0.0
-    look_at: float = 0.0
-    """When the outbox is to be asked again."""
-    pass_on_at: float = NEVER
-    trouble: str = ""
-    since: float = 0.0
-    """Since when there is trouble: Unix seconds."""
-    fresh: bool = True
-    """Just configured, or the daemon just began: whatever held it up before may be mended."""
 
 
 class Post:
@@ -78,7 +55,7 @@ class Post:
         ended: Callable[[str], float | None],
     ) -> None:
         self._keeper, self._delivery, self._journal = keeper, delivery, journal
-        self._outbox = Outbox(keeper, unsaved)
+        self.outbox = Outbox(keeper, unsaved)
         self._unsaved, self._save, self._record = unsaved, save, record
         self._words, self._passed, self._ended = words, passed, ended
         self._lines: dict[str, Line] = {}
@@ -153,9 +130,7 @@ class Post:
             return 0.0
         moments = [self._look_after_at]
         for line in self._lines.values():
-            moments.append(line.look_at)
-            if line.failures:
-                moments.append(line.pass_on_at)
+            moments += (line.look_at, line.pass_on_at if line.failures else NEVER)
         return max(0.0, min(moments) - now)
 
     def problems(self) -> list[str]:
@@ -163,18 +138,9 @@ class Post:
         troubles = [
             f"channel {name} does not work: {line.trouble}" for name, line in self._lines.items() if line.trouble
         ]
-        stranded = [name for name in self._outbox.waiting() if name not in self._lines]
+        stranded = [name for name in self.outbox.waiting() if name not in self._lines]
         troubles += [f"notices wait for channel {name}, which is not configured or switched off" for name in stranded]
         return troubles
-
-    @property
-    def waiting(self) -> int:
-        """How many notices wait."""
-        return sum(self._outbox.waiting().values())
-
-    def waits_for(self, incident: str) -> frozenset[str]:
-        """The channels that have something still to tell of this incident."""
-        return self._outbox.waits_for(incident)
 
     def in_hand(self) -> list[Outgoing]:
         """Those that are being sent."""
@@ -208,14 +174,14 @@ class Post:
             self._hasten(one.channel, wall)
         line.failures, line.trouble, line.rests_until, line.pass_on_at = 0, "", 0.0, NEVER
         line.look_at = 0.0
-        self._note(_fate(one, "sent", wall, wall, outcome))
+        self._note(fate_of(one, "sent", wall, wall, outcome))
         self._say(Priority.INFO, "notice.sent", one, outcome, late_s=round(wall - one.at))
 
     def _refused(self, one: Outgoing, line: Line, outcome: Outcome, wall: float) -> None:
         self._mark(line, outcome, wall)
         line.look_at = 0.0
         self._stand_in(one, line, wall)
-        self._note(_fate(one, "refused", wall, wall, outcome))
+        self._note(fate_of(one, "refused", wall, wall, outcome))
         self._say(Priority.ERROR, "notice.refused", one, outcome)
 
     def _failed(self, one: Outgoing, line: Line, outcome: Outcome, now: float, wall: float) -> None:
@@ -227,7 +193,7 @@ class Post:
         line.look_at = line.rests_until
         if line.failures == 1:
             line.pass_on_at = now
-        self._note(_fate(one, "waiting", wall, wall + later, outcome))
+        self._note(fate_of(one, "waiting", wall, wall + later, outcome))
         self._say(Priority.WARNING, "notice.failed", one, outcome, again_s=round(later))
 
     def _mark(self, line: Line, outcome: Outcome, wall: float) -> None:
@@ -261,12 +227,12 @@ class Post:
             return
         patience = float(self._notify.fallback_after)
         self._keep(wall)
-        for one in self._outbox.stale(name, wall - patience):
+        for one in self.outbox.stale(name, wall - patience):
             self._stand_in(one, line, wall)
             self._unsaved().fates.append(passed_on(one, wall))
             if one.id in line.hand:
                 line.hand[one.id] = msgspec.structs.replace(line.hand[one.id], passed_on=True)
-        oldest = self._outbox.oldest(name)
+        oldest = self.outbox.oldest(name)
         if oldest is not None:
             line.pass_on_at = now + max(0.0, min(oldest + patience - wall, patience))
 
@@ -292,18 +258,18 @@ class Post:
         """What is new reaches the disk before anybody is told of it. A disk that refuses stops nobody."""
         unsaved = self._unsaved()
         if unsaved.notices or unsaved.fates or unsaved.told:
-            self._outbox.changed()
+            self.outbox.changed()
             self._save(bool(unsaved.notices or unsaved.told))
         if self._added and self._notify is not None:
             self._added = False
             quota = self._notify.quota
-            if sum(self._outbox.waiting().values()) > quota:
+            if sum(self.outbox.waiting().values()) > quota:
                 self._bring_down(quota, wall)
 
     def _bring_down(self, quota: int, wall: float) -> None:
         dropped = self._keeper.ask(lambda store: store.bring_down(quota, wall), 0)
         if dropped:
-            self._outbox.changed()
+            self.outbox.changed()
             self.tally["dropped"] += dropped
             self._record(Event(wall, "notices.dropped", {"count": dropped, "quota": quota}))
 
@@ -314,11 +280,11 @@ class Post:
         room = self._delivery.room(name)
         if line.failures:
             room = min(room, 1 - len(line.hand))  # one shall find out whether it works again
-        for one in self._outbox.due(name, line.hand.values(), wall, room) if room > 0 else ():
+        for one in self.outbox.due(name, line.hand.values(), wall, room) if room > 0 else ():
             line.hand[one.id] = one
             self._give(one, wall)
             self._look_after_at = min(self._look_after_at, now + 1.0)
-        line.look_at = NEVER if line.hand else now + self._outbox.next_in(name, wall)  # each answer looks again
+        line.look_at = NEVER if line.hand else now + self.outbox.next_in(name, wall)  # each answer looks again
 
     def _give(self, one: Outgoing, wall: float) -> None:
         from agent.message import late
@@ -332,28 +298,3 @@ class Post:
         else:
             ended = self._ended(one.incident) if wall - one.at > LATE_S else None
             self._delivery.give(one.channel, late(message, wall, ended))
-
-
-def encoded(message: Message) -> str:
-    """For the outbox."""
-    return text(message)
-
-
-def decoded(noted: str) -> Message | None:
-    """From the outbox; None where it is no message."""
-    from agent.message import Message
-
-    return value(Message, noted)
-
-
-def _fate(one: Outgoing, state: NoticeState, wall: float, due: float, outcome: Outcome) -> Fate:
-    return Fate(
-        key=one.key,
-        channel=one.channel,
-        state=state,
-        due=due,
-        attempts=one.attempts + 1,
-        at=wall,
-        detail=outcome.detail,
-        passed_on=one.passed_on,
-    )
