@@ -169,7 +169,7 @@ def circumstances_of_this_machine(root: Path = Path("/")) -> dict[str, Any]:
 
 def diagnosis_part(diagnosis: Diagnosis, looks: Sequence[Look], about: Circumstances) -> DiagnosisPart:
     """A diagnosis as the report tells it."""
-    named = {clue.probe for clue in (*diagnosis.evidence, *diagnosis.ruled_out)}
+    named = {clue.probe for clue in diagnosis.evidence} | {each.probe for each in diagnosis.ruled_out}
     said = {found.probe.name: summary(found, about.language) for found in looks if found.probe.name in named}
     text = advice_on(diagnosis, about)
     ruled_out = {each.cause: each for each in reversed(diagnosis.ruled_out)}.values()  # one reason for each will do
