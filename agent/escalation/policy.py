@@ -146,13 +146,11 @@ class Step:
             return
         again = {level.name for level in self.moment.levels if not set(owed).isdisjoint(level.channels)}
         rungs = [Rung(rung.name, self.now) if rung.name in again else rung for rung in self.told.rungs]
-        informed = {channel for channel, _ in self.told.told_at}
         self.told = replace(
             self.told,
             level=level,
-            told_at=(*self.told.told_at, *((each, self.now) for each in channels if each not in informed)),
             rungs=(*rungs, *(Rung(level.name, self.now) for _, level in due)),
-            owed=tuple(channel for channel in self.told.owed if channel not in owed),
+            owed=tuple(channel for channel in self.told.owed if channel not in channels),
         )
 
     def _remind(self) -> None:
@@ -201,8 +199,15 @@ class Step:
         count = self.told.count + 1
         key = f"{self.incident.id}/{what}/{count}"
         self.notices.append(Notice(key, what, self.incident.id, level, tuple(channels), self.now))
+        informed = [channel for channel, _ in self.told.told_at]
+        new = [(each, self.now) for each in channels if each not in informed]
         self.told = replace(
-            self.told, spoken=self.incident.id, count=count, last_at=self.now, recent=(*recent, self.now)
+            self.told,
+            told_at=(*self.told.told_at, *new),
+            spoken=self.incident.id,
+            count=count,
+            last_at=self.now,
+            recent=(*recent, self.now),
         )
         return True
 

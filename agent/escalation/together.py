@@ -34,7 +34,7 @@ def decide_all(
     ended = [each for each in ordered if each.resolved_at is not None]
     for incident in ordered:
         if incident.resolved_at is None:
-            _inherit(incident, ended, known, moment.now)
+            _inherit(incident, ended, known, moment)
         mine = known.get(incident.id)
         charge = _charge(incident, mine, charges)
         after, said = Step(_at_home(incident, known), mine, charge, moment, _lately(incident, known)).run()
@@ -58,7 +58,7 @@ def next_of_all(
 
 def forgettable(told: Told, now: float) -> bool:
     """Whether nothing will ever be asked of it again: it is over, and so is the hour in which it counts."""
-    return told.over and not 0 <= now - told.last_at < HOUR_S
+    return told.over and abs(now - told.last_at) >= HOUR_S
 
 
 def _charge(incident: Incident, told: Told | None, charges: Mapping[str, Note]) -> Note | None:
@@ -79,7 +79,7 @@ def _lately(incident: Incident, known: Mapping[str, Told]) -> Iterator[float]:
             yield from told.recent
 
 
-def _inherit(incident: Incident, ended: Iterable[Incident], known: dict[str, Told], now: float) -> None:
+def _inherit(incident: Incident, ended: Iterable[Incident], known: dict[str, Told], moment: Moment) -> None:
     """The fault is back, and there are people who never heard that it was gone: to them it goes on."""
     mine = known.get(incident.id)
     if mine is not None and mine.told_at:
@@ -90,9 +90,17 @@ def _inherit(incident: Incident, ended: Iterable[Incident], known: dict[str, Tol
             continue
         unaware = tuple(pair for pair in told.told_at if pair[0] not in told.relieved)
         if unaware:
-            count, recent = (mine.count, mine.recent) if mine is not None else (0, ())
+            again = {level.name for level in moment.levels if not set(told.relieved).isdisjoint(level.channels)}
             known[incident.id] = replace(
-                told, incident=incident.id, told_at=unaware, relieved=(), returned_at=now, count=count, recent=recent
+                told,
+                incident=incident.id,
+                told_at=unaware,
+                relieved=(),
+                rungs=tuple(rung for rung in told.rungs if rung.name not in again),
+                owed=tuple(channel for channel in told.owed if channel not in told.relieved),
+                returned_at=moment.now,
+                count=mine.count if mine is not None else 0,
+                recent=mine.recent if mine is not None else (),
             )
             known[before.id] = replace(told, relieved=tuple(channel for channel, _ in told.told_at), over=True)
             return

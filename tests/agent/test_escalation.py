@@ -641,6 +641,25 @@ def test_a_fault_that_is_back_by_night_was_never_gone_to_those_who_slept() -> No
     assert store.said == ["21:50 opened: staff", "09:00 reminder #2: staff", "09:10 resolved #2: staff"]
 
 
+def test_who_heard_of_the_end_by_night_hears_that_it_is_back_and_who_slept_does_not() -> None:
+    store = Store(
+        level("staff", hours="open", every=0), level("centre", every=0), opening=NINE_TO_TEN, start="2026-03-02T21:50"
+    )
+    fault = store.fault()
+    store.wait("3h")
+    store.gone(fault)
+    store.wait("10m")
+    back = store.fault()
+    store.until_clock("2026-03-03T12:00")
+    store.gone(back)
+    assert store.said == [
+        "21:50 opened: staff, centre",
+        "00:50 resolved: centre",
+        "01:00 escalated #2: centre",
+        "12:00 resolved #2: staff, centre",
+    ]
+
+
 # ---- joined incidents
 
 
@@ -728,6 +747,16 @@ def test_a_level_that_is_added_or_taken_away_takes_effect_at_once() -> None:
         "11:30 reminder: staff",
         "12:10 resolved: staff, centre",
     ]
+
+
+def test_a_channel_that_joins_a_level_is_told_with_the_next_reminder_and_of_the_end() -> None:
+    store = Store(level("staff", "mail"))
+    fault = store.fault()
+    store.wait("10m")
+    store.levels = (level("staff", "mail", "phone"),)
+    store.wait("25m")
+    store.gone(fault)
+    assert store.said == ["10:00 opened: mail", "10:30 reminder: mail, phone", "10:35 resolved: mail, phone"]
 
 
 # ---- what holds without a policy
