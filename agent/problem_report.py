@@ -14,7 +14,7 @@ import msgspec
 
 from agent import __version__, texts
 from agent.advice import SiteAdvice, advice
-from agent.message import evidence_of
+from agent.letter import evidence_of
 from agent.report import stamp
 from probes import records
 from probes.redact import scrub

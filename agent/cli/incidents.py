@@ -252,7 +252,7 @@ class _One(_Page):
         return texts.phrase("diagnosis.no_contact", self._language, party=party, code=self._incident.party)
 
     def _lists(self) -> Iterator[tuple[str, Sequence[str]]]:
-        from agent.message import evidence_of
+        from agent.letter import evidence_of
 
         what, language = self._incident, self._language
         yield "diagnosis.because", evidence_of(what, language)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import message, problem_page, problem_report, texts
+from agent import letter, message, problem_page, problem_report, texts
 from agent.cli import ack, charges, silence, writing
 from agent.escalation import Notice
 from agent.incidents import Incident, Seen
@@ -32,7 +32,7 @@ CABLE = Incident(
     id="261122-CABL", cause="lan.cable_unplugged", party="store", category="network", confidence="certain",
     fingerprint="f0f0", impact="stop", began_at=BEGAN, opened_at=OPENED, probes=("eth0", "auth"),
     evidence=("eth0: interface.no_carrier",), headline="The network cable of eth0 is unplugged",
-    seen={"eth0: interface.no_carrier": Seen("interface", {"interface": "eth0"})},
+    seen={"eth0: interface.no_carrier": Seen("interface", {"name": "eth0"})},
 )  # fmt: skip
 ABOUT = About(
     store="0042", terminal="T01", host="till-1", tags={"region": "east"}, payments="down", settlement="at_risk",
@@ -242,7 +242,7 @@ def test_no_card_number_leaves_in_a_message(what: str, language: Language) -> No
         over() if what in ("resolved", "joined") else CABLE,
         headline=f"router says {CARD}",
         evidence=(f"auth: said {CARD}", "eth0: interface.no_carrier"),
-        seen={"eth0: interface.no_carrier": Seen("interface", {"interface": CARD})},
+        seen={"eth0: interface.no_carrier": Seen("interface", {"name": CARD})},
     )
     bad = msgspec.structs.replace(
         DIAGNOSIS, title=f"host {CARD}", evidence=[EvidencePart(probe="auth", reason="x", detail=f"pan={CARD}")]
@@ -288,13 +288,13 @@ def test_a_message_for_a_phone_is_not_a_novel() -> None:
 
 def sentences_in(module: Any) -> set[str]:
     """The names of the sentences that this code says, as far as they are written out."""
-    return set(re.findall(r'(?:_say|self\.say|page\.say)\(\s*"([a-z_.]+)"', Path(module.__file__).read_text()))
+    return set(re.findall(r'(?:_?say|self\.say|page\.say)\(\s*"([a-z_.]+)"', Path(module.__file__).read_text()))
 
 
 @pytest.mark.parametrize(
     ("catalogue", "modules"),
     [
-        ("notice", [message]),
+        ("notice", [message, letter]),
         ("problem", [problem_report, problem_page]),
         ("charge", [charges]),
     ],
@@ -311,3 +311,11 @@ def test_the_answers_of_the_commands_are_in_their_catalogue() -> None:
     code = "".join(Path(str(module.__file__)).read_text() for module in (ack, silence, writing))
     assert set(re.findall(r'"(charge\.[a-z_]+)"', code)) <= set(words)
     assert {f"charge.{name}" for name in ("taken", "taken_until", "noted")} <= set(words)
+
+
+def test_the_examples_of_the_documentation_are_what_comes_out() -> None:
+    page = (Path(__file__).parents[2] / "docs/messages.md").read_text(encoding="utf-8")
+    for said in (told(), told(language="zh-CN"), told("resolved", incident=over(), after=2050, payments="ready")):
+        assert f"```text\n{said.subject}\n\n{said.text}```\n" in page
+    for said in (late(told(), OPENED + 3 * 3600, BEGAN + 2040), told("drill", payments="ready")):
+        assert f"```text\n{said.subject}\n\n{said.text.splitlines()[0]}\n\n" in page
