@@ -395,11 +395,16 @@ def _shuffled(chance: random.Random, only: str, *, once: bool) -> Iterator[str]:
         yield from chance.sample(single, len(single))
         yield from chance.sample(pairs, len(pairs))
         return
-    while True:
-        for name in chance.sample(single, len(single)) or chance.sample(pairs, len(pairs)):
-            yield name
-            if pairs and chance.random() < PAIR_SHARE:
-                yield chance.choice(pairs)
+    both = _again(chance, pairs)
+    for name in _again(chance, single or pairs):
+        yield name
+        if pairs and chance.random() < PAIR_SHARE:
+            yield next(both)
+
+
+def _again(chance: random.Random, names: Sequence[str]) -> Iterator[str]:
+    while names:
+        yield from chance.sample(names, len(names))
 
 
 def live_through(

@@ -14,7 +14,7 @@ from tests.lab.store import Store
 
 NIGHTLY = os.environ.get("POSAGENT_NIGHTLY") == "1"
 MINUTES = 32.0 if NIGHTLY else 3.0
-SEED = int(os.environ.get("POSAGENT_SOAK_SEED", "20"))
+SEED = int(os.environ.get("POSAGENT_SOAK_SEED", "6"))
 
 
 @pytest.mark.timeout(60 * MINUTES + 240)
