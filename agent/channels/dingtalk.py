@@ -48,8 +48,8 @@ def signature(secret: str, at_ms: int) -> str:
 
 def _body(errand: Errand[DingTalk]) -> dict[str, Any]:
     if errand.channel.format == "text":
-        return fitting(lambda text: _text(errand, text), errand.message.text, MOST_BYTES)
-    return fitting(lambda text: _markdown(errand, text), errand.message.markdown, MOST_BYTES)
+        return fitting(lambda text: _text(errand, text), errand.text, MOST_BYTES)
+    return fitting(lambda text: _markdown(errand, text), errand.markdown, MOST_BYTES)
 
 
 def _text(errand: Errand[DingTalk], text: str) -> dict[str, Any]:

@@ -40,6 +40,16 @@ class Errand(Generic[C_co]):
             value = value.get("id")
         return "" if value is None else str(value)
 
+    @property
+    def text(self) -> str:
+        """The whole message as plain text, for what shows no subject: whose till it is stands in the first line."""
+        return f"{self.message.subject}\n\n{self.message.text}"
+
+    @property
+    def markdown(self) -> str:
+        """The same as Markdown."""
+        return f"**{self.message.subject}**\n\n{self.message.markdown}"
+
     def json(self) -> dict[str, Any]:
         """The whole message, as programs read it."""
         message = self.message

@@ -47,7 +47,7 @@ def signature(secret: str, at: int) -> str:
 def _body(errand: Errand[Feishu]) -> dict[str, Any]:
     message = errand.message
     if errand.channel.format == "text":
-        return fitting(lambda text: {"msg_type": "text", "content": {"text": text}}, message.text, MOST_BYTES)
+        return fitting(lambda text: {"msg_type": "text", "content": {"text": text}}, errand.text, MOST_BYTES)
     return fitting(lambda text: _card(errand, text), message.markdown, MOST_BYTES)
 
 

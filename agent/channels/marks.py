@@ -49,6 +49,11 @@ def for_cards(markdown: str) -> str:
     return _lines(markdown, lambda text: text, lambda text: f"**{text}**", None)
 
 
+def without_tails(markdown: str) -> str:
+    """Without the two spaces that break a line in Markdown, for whom every line end does."""
+    return "\n".join(line.rstrip() for line in markdown.split("\n"))
+
+
 def for_teams(markdown: str) -> list[str]:
     """A text for each paragraph; in an adaptive card a line ends where a blank line is, or in a list at a \\r."""
     blocks = []
@@ -63,7 +68,7 @@ def for_teams(markdown: str) -> list[str]:
 
 def for_dingtalk(markdown: str) -> str:
     """DingTalk joins lines that do not end in two spaces."""
-    return re.sub(r"(?<=\S)\n(?=\S)", "  \n", markdown)
+    return re.sub(r"(?<=\S)\n(?=\S)", "  \n", without_tails(markdown))
 
 
 def _html(text: str) -> str:
@@ -73,7 +78,7 @@ def _html(text: str) -> str:
 
 def _lines(markdown: str, line: Callable[[str], str], heading: Callable[[str], str], bullet: str | None) -> str:
     written = []
-    for text in markdown.split("\n"):
+    for text in without_tails(markdown).split("\n"):
         found = _HEADING.match(text)
         if found:
             written.append(heading(line(found[1].replace("**", ""))))

@@ -16,11 +16,10 @@ MOST = 12000
 
 def deliver(errand: Errand[Slack]) -> Outcome:
     """Write into the webhook's channel."""
-    message = errand.message
     if errand.channel.format == "text":
-        body = {"text": marks.escaped_for_slack(fitted(message.text, MOST)), "mrkdwn": False}
+        body = {"text": marks.escaped_for_slack(fitted(errand.text, MOST)), "mrkdwn": False}
     else:
-        body = {"text": marks.for_slack(fitted(message.markdown, MOST))}
+        body = {"text": marks.for_slack(fitted(errand.markdown, MOST))}
     return web.post(errand, errand.secrets["url"].strip(), body, _judge)
 
 

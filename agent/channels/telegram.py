@@ -17,14 +17,14 @@ MOST = 4096
 
 def deliver(errand: Errand[Telegram]) -> Outcome:
     """Write into the chat."""
-    channel, message = errand.channel, errand.message
+    channel = errand.channel
     body: dict[str, Any] = {"chat_id": channel.chat, "link_preview_options": {"is_disabled": True}}
     if channel.thread is not None:
         body["message_thread_id"] = channel.thread
     if channel.format == "text":
-        body["text"] = fitted(message.text, MOST)
+        body["text"] = fitted(errand.text, MOST)
     else:
-        body |= {"text": marks.for_telegram(fitted(message.markdown, MOST)), "parse_mode": "HTML"}
+        body |= {"text": marks.for_telegram(fitted(errand.markdown, MOST)), "parse_mode": "HTML"}
     token = quote(errand.secrets["token"].strip(), safe=":")
     return web.post(errand, f"{channel.api.rstrip('/')}/bot{token}/sendMessage", body, _judge)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.channels import web
+from agent.channels import marks, web
 from agent.channels.errand import Errand, fitted
 from agent.channels.outcome import Outcome
 from agent.config.channels import WeCom
@@ -25,14 +25,14 @@ def deliver(errand: Errand[WeCom]) -> Outcome:
 
 
 def _body(errand: Errand[WeCom]) -> dict[str, Any]:
-    message, mention = errand.message, errand.channel.mention
+    mention = errand.channel.mention
     if errand.channel.format == "text":
-        content: dict[str, Any] = {"content": fitted(message.text, TEXT_BYTES, of_bytes=True)}
+        content: dict[str, Any] = {"content": fitted(errand.text, TEXT_BYTES, of_bytes=True)}
         phones = [name for name in mention if name.isdecimal() and len(name) >= 11]
         names = [name for name in mention if name not in phones]
         content |= {"mentioned_list": names} if names else {}
         content |= {"mentioned_mobile_list": phones} if phones else {}
         return {"msgtype": "text", "text": content}
     called = "".join(f"\n<@{name}>" for name in mention)
-    text = fitted(message.markdown, MARKDOWN_BYTES - len(called.encode()), of_bytes=True)
+    text = fitted(marks.without_tails(errand.markdown), MARKDOWN_BYTES - len(called.encode()), of_bytes=True)
     return {"msgtype": "markdown", "markdown": {"content": text + called}}

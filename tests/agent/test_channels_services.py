@@ -189,6 +189,14 @@ def test_wecom_gets_as_much_as_it_takes_and_no_broken_character(town: Town) -> N
     assert "\ufffd" not in content
 
 
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_whose_till_it_is_stands_in_the_message_itself(kind: str, form: str, town: Town) -> None:
+    """A group reads of many tills, and a telephone shows the first line only."""
+    body = sent(kind, town, **({} if kind == "pagerduty" else {"format": form})).json
+    assert json.dumps(body).count(MESSAGE.subject) >= (2 if (kind, form) == ("dingtalk", "markdown") else 1)
+
+
 def test_dingtalk_signs_as_openssl_would(town: Town) -> None:
     """printf '1700000000000\\nSECtest' | openssl dgst -sha256 -hmac SECtest -binary | base64"""
     expected = "timestamp=1700000000000&sign=aZLLrriXgn05YbwaGR7knYsLeJADjr9NwLaNNKpxh4g%3D"
@@ -219,7 +227,9 @@ def test_feishu_signs_as_openssl_would(town: Town) -> None:
 
 def test_slack_is_sent_its_own_marks_and_text_that_stays_text(town: Town) -> None:
     text = sent("slack", town).json["text"]
-    assert text.startswith("*Network cable unplugged*\n\n*Since* 09:01, `eth0`\n\n• Push the cable in\n")
+    assert text.startswith(
+        f"*{MESSAGE.subject}*\n\n*Network cable unplugged*\n\n*Since* 09:01, `eth0`\n\n• Push the cable in\n"
+    )
     assert "<https://isp.example/a?b=1&amp;c=2|the ISP>" in text
     plain = sent("slack", town, format="text").json
     assert "Call: 10000 &lt;isp&gt; &amp; co" in plain["text"]
