@@ -23,6 +23,15 @@ HEAD = """\
 # isp = ""
 # acquirer = ""
 
+# Who is told, and how; docs/channels.md has a ready example of each way. Try it with: posagent drill
+# [channels.staff]
+# kind = "desktop"              # on the screen of whoever is logged in: needs no network
+# [channels.it]
+# kind = "email"
+# host = "smtp.store.example"
+# sender = "till@store.example"
+# to = ["it@store.example"]
+
 # The bank's side: ask the acquirer for names and ports. Without them nobody can tell whether cards can be taken.
 # [probes.auth]
 # kind = "tls"
