@@ -272,6 +272,7 @@ class Knowledge:
             explains=found.explains,
             evidence=tuple(f"{clue.probe}: {clue.reason}" for clue in found.evidence),
             headline=headline,
+            subjects=found.subjects,
             seen={f"{clue.probe}: {clue.reason}": seen for clue in found.evidence if (seen := self._seen(clue))},
         )
 

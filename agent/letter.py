@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent import texts
-from agent.advice import Advice, advice
+from agent.advice import Advice, SiteAdvice, advice
 from agent.layout import Part, clock, line
 from agent.report import stamp
 from probes.redact import scrub_data
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OVER = ("resolved", "joined")
 SOON_S = 4 * 3600.0
 """A deadline further away than this is not yet worth a line."""
-EVIDENCE, CAUTIONS = 4, 2
+SUBJECTS, EVIDENCE, CAUTIONS = 2, 4, 2
 """So many items of a list go into a message: the page and `posagent incidents ID` have all of them."""
 _WORD = {"stop": "down", "degrade": "at_risk", "none": "none"}
 
@@ -28,6 +28,14 @@ _WORD = {"stop": "down", "degrade": "at_risk", "none": "none"}
 def say(name: str, language: Language, /, **facts: Any) -> str:
     """A sentence of `notice.toml`."""
     return texts.sentence("notice", f"notice.{name}", facts, language)
+
+
+def advice_on(incident: Incident, language: Language, site: SiteAdvice | None) -> Advice:
+    """The texts for its cause, in which it names what it is about."""
+    shown, more = incident.subjects[:SUBJECTS], len(incident.subjects) - SUBJECTS
+    name = "subject.all" if more <= 0 else "subject.more"
+    subject = line(texts.phrase(name, language, shown=list(shown), more=more)) if shown else ""
+    return advice(incident.cause, language, {"subject": subject}, site)
 
 
 def evidence_of(incident: Incident, language: Language) -> list[str]:
@@ -58,7 +66,7 @@ class Letter:
         self.what: Any = notice.what
         self.charge = about.charge
         self.diagnosis = about.diagnosis if about.language == language else None
-        self.advice: Advice = advice(incident.cause, language, {}, about.site_advice)
+        self.advice: Advice = advice_on(incident, language, about.site_advice)
         self.is_over = notice.what in OVER
         self.is_drill = notice.what == "drill"
         self.title = self._title()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from agent import __version__, texts
-from agent.advice import SiteAdvice, advice
-from agent.letter import evidence_of
+from agent.advice import SiteAdvice
+from agent.letter import advice_on, evidence_of
 from agent.report import stamp
 from probes import records
 from probes.redact import scrub
@@ -152,7 +152,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def build(facts: Facts, language: Language) -> ProblemReport:
     """The document in this language."""
     what = facts.incident
-    said = advice(what.cause, language, {}, facts.site_advice)
+    said = advice_on(what, language, facts.site_advice)
     own = facts.own_language == language
     end = facts.now if what.resolved_at is None else what.resolved_at
     return ProblemReport(

@@ -142,9 +142,9 @@ def _title(incident: Incident, language: Language) -> str:
     """As it was told when it was opened; to a reader of the other language by its cause alone."""
     if incident.headline and bool(_HAN.search(incident.headline)) == (language == "zh-CN"):
         return incident.headline
-    from agent.advice import advice
+    from agent.letter import advice_on
 
-    return advice(incident.cause, language).title
+    return advice_on(incident, language, None).title
 
 
 def _state(incident: Incident) -> str:
@@ -280,12 +280,13 @@ def _clock(moment: float) -> str:
 
 def _words(config: str | None, incident: Incident, language: Language) -> tuple[Advice, dict[str, str]]:
     """What is advised and whom to call; a configuration that is broken today still lets the past be read."""
-    from agent.advice import advice, site_of
+    from agent.advice import site_of
     from agent.cli.configured import load
+    from agent.letter import advice_on
 
     try:
         loaded = load(config)
     except Complaint:
-        return advice(incident.cause, language), {}
+        return advice_on(incident, language, None), {}
     contacts = {str(party): contact for party, contact in loaded.contacts.items()}
-    return advice(incident.cause, language, {}, site_of(loaded)), contacts
+    return advice_on(incident, language, site_of(loaded)), contacts

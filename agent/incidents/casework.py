@@ -167,6 +167,7 @@ class Casework:
             probes=_union((), case.explains),
             evidence=case.evidence,
             seen=case.seen,
+            subjects=case.subjects,
             headline=case.headline,
             flapping=before is not None and before.joined_to is None,
             previous=before.id if before else None,

@@ -37,6 +37,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`probe: reason` of what spoke for it when it was opened."""
     seen: dict[str, Seen] = {}
     """What stood behind a line of `evidence`, by that line."""
+    subjects: tuple[str, ...] = ()
+    """The outside targets concerned, as the headline names them."""
     headline: str = ""
     """Its title in the store's language, for lists."""
     joined_to: str | None = None
@@ -60,6 +62,7 @@ class Case(msgspec.Struct, frozen=True):
     evidence: tuple[str, ...]
     headline: str
     seen: dict[str, Seen] = {}
+    subjects: tuple[str, ...] = ()
 
 
 class Pending(msgspec.Struct, frozen=True):

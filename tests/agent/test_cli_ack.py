@@ -327,6 +327,9 @@ def test_a_running_daemon_heeds_it_within_three_seconds(real: Desk) -> None:
         subprocess.run([POSAGENT, *words], env=real.env, check=True, capture_output=True, timeout=20)
 
     name = until(real, lambda _one: True, 20)["id"]
+    with read(real) as kept:  # with what stood behind its evidence: it can be told in any language, weeks later
+        (one,) = kept.open_incidents()
+    assert one.seen["auth: port.refused"].facts["port"] == int(one.subjects[0].rpartition(":")[2])
     do("ack", name[:9], "--by", "Li", "--note", "on my way", "--for", "1h")
     taken = until(real, lambda one: one["acknowledged"] is not None, 3)["acknowledged"]
     assert (taken["by"], taken["note"]) == ("Li", "on my way")

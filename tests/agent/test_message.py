@@ -159,6 +159,19 @@ def test_a_reader_of_the_other_language_gets_no_sentence_of_this_one() -> None:
     assert "unplugged" not in said.subject + said.text.replace("lan.cable_unplugged", "")
 
 
+def test_what_a_fault_is_about_is_named_in_the_other_language_too() -> None:
+    hosts = tuple(f"{name}.bank.example:443" for name in ("auth", "batch", "params"))
+    bank = msgspec.structs.replace(
+        CABLE, cause="acquirer.refusing", party="acquirer", headline="refused", subjects=hosts, evidence=()
+    )
+    assert told(language="zh-CN", incident=bank).subject == (
+        "门店 0042 收银机 T01 无法刷卡：银行主机拒绝连接：auth.bank.example:443、batch.bank.example:443 等另有 1 个"
+    )
+    assert told(language="zh-CN", incident=msgspec.structs.replace(bank, subjects=hosts[:1])).subject.endswith(
+        "银行主机拒绝连接：auth.bank.example:443"
+    )
+
+
 def test_there_is_a_link_only_where_there_is_a_page() -> None:
     assert "http" not in told().text
     assert told().data["url"] is None

@@ -566,3 +566,16 @@ def test_why_a_record_cannot_be_read_is_said_with_it(host: Host, tmp_path: Path)
     assert sentence("settlement", missing.reason, missing.measurements, "zh-CN").endswith(f"：文件 {file} 不存在")
     assert "could not be read: it is no JSON: " in sentence("settlement", broken.reason, broken.measurements, "en")
     assert "：不是 JSON：" in sentence("settlement", broken.reason, broken.measurements, "zh-CN")
+
+
+def test_failed_transactions_are_remembered_when_the_record_no_longer_shows_them() -> None:
+    old = tuple(f"2026-11-19T10:{minute:02}:00.000Z|sale|1.00|declined|{minute:06}" for minute in range(50))
+    new = tuple(f"2026-11-20T10:{minute:02}:00.000Z|sale|1.00|declined|{minute:06}" for minute in range(20))
+    first = KIND.judge(probe(file="/x"), Reading(failed=old, last=GOOD, settled=GOOD), {})
+    second = KIND.judge(probe(file="/x"), Reading(failed=new, last=GOOD, settled=GOOD), json.loads(json.dumps(first.memory)))
+    assert second.memory["failed"] == [*old[-40:], *new]
+    assert second.measurements["failed_transactions"] == list(new)
+    lost = KIND.judge(probe(file="/x"), Reading(problem={"detail": "gone", "why": "no_file"}), second.memory)
+    assert lost.memory["failed"] == second.memory["failed"]
+    odd = KIND.judge(probe(file="/x"), Reading(failed=new[:1], last=GOOD), {**first.memory, "failed": ["x", 5, None]})
+    assert odd.memory["failed"] == [new[0], "x"]
