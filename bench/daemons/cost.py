@@ -15,8 +15,8 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 CPUCLOCK_SCHED = 2
 """Of another process's clock: all its threads, exact where /proc/PID/stat counts hundredths of a second."""
-EVERYONES = re.compile(r"/(ld-linux|libc|libm)[-.0-9a-z_]*\.so")
-"""Libraries that any program of a till maps: a daemon pays for its share of them, as PSS has it."""
+EVERYONES = re.compile(r"/(ld-linux|libc|libm|libcrypto|liblzma)[-.0-9a-z_]*\.so")
+"""Libraries that systemd maps too, so on any till: a daemon pays for its share of them, as PSS has it."""
 
 
 @dataclass(frozen=True)

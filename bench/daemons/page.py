@@ -37,8 +37,9 @@ Written by `python -m bench --daemons --write` as root ({minutes}), all daemons 
 {versions}.
 
 All look at the same things every 30 s, over one cable, in a network namespace. Processor time is user and system time
-with all children, by the hour. Memory is PSS; *alone* counts all but the C library whole, as though no other process
-used the same program and libraries: promises are held against that. Written is what went to a real disk, and twice
+with all children, by the hour. Memory is PSS; *alone* counts whole what is shared with other processes
+here and would not be on a till, such as Python itself: all but the libraries that systemd uses too. Promises are held
+against that. Written is what went to a real disk, and twice
 what was written when told to stop: posagent keeps what is well in memory for half an hour. Start-up is not counted.
 Prometheus, which scrapes the exporters, usually runs elsewhere and is told apart.
 """

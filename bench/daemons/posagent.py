@@ -1,14 +1,18 @@
-"""How is posagent asked the same? As every till does: `posagent run` with a configuration file."""
+"""How is posagent asked the same? `posagent run` with a configuration file, in the environment its unit gives it."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from bench.daemons.checks import HTTP_PORT, INTERVAL_S, NAME, NAMED, ROUTER, TIMEOUT_S, Check
 from bench.daemons.peers import Peer, write
 from bench.peers import posagent
+
+
+UNIT = Path(__file__).parents[2] / "systemd/posagent.service"
 
 
 class Posagent(Peer):
@@ -20,7 +24,8 @@ class Posagent(Peer):
         head += f'[report]\npath = "{self.report}"\n'
         tables = [f'[probes.{check.name}]\ninterval = "{INTERVAL_S}s"\n{self.table(check)}' for check in self.checks]
         config = write(self.home / "config.toml", "\n".join([head, *tables]))
-        self.launch([*posagent(), "run", "--config", str(config)], {"STATE_DIRECTORY": str(self.home)})
+        unit = dict(re.findall(r"^Environment=(\w+)=(.*)$", UNIT.read_text(), re.M))
+        self.launch([*posagent(), "run", "--config", str(config)], {**unit, "STATE_DIRECTORY": str(self.home)})
 
     def launch(self, command: list[str], env: dict[str, str]) -> None:
         """Start it at the till."""
