@@ -9,11 +9,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from agent.channels import dingtalk, feishu, marks
+from agent.channels import dingtalk, feishu, marks, pagerduty, slack, teams, telegram, web, webhook, wecom
+from agent.channels.outcome import concealed
 from agent.config.channels import DingTalk, Feishu, PagerDuty, Slack, Teams, Telegram, WeCom
 from agent.config.model import Channel
 from probes.host import resolve
+from probes.host.http import Answer
 from tests.agent import doubles
 from tests.agent.doubles import GONE, MESSAGE, SECRET, Asked, Town, always, answer, deliver, place
 
@@ -303,3 +307,59 @@ def test_odd_text_is_taken_by_telegram_all_the_same(text: str, town: Town) -> No
     body = sent("telegram", town, msgspec.structs.replace(MESSAGE, markdown=text + " x")).json
     assert "<script" not in body["text"]
     assert json.dumps(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "errcode",
+                    "errmsg",
+                    "code",
+                    "msg",
+                    "ok",
+                    "success",
+                    "error_code",
+                    "description",
+                    "parameters",
+                    "retry_after",
+                    "migrate_to_chat_id",
+                    "status",
+                    "message",
+                    "errors",
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=8,
+)
+JUDGES = [wecom._judge, dingtalk._judge, feishu._judge, slack._judge, teams._judge, telegram._judge, pagerduty._judge]
+
+
+@pytest.mark.parametrize(
+    "judge", [*JUDGES, lambda found: webhook._judge(found, "ok+")], ids=lambda judge: judge.__module__
+)
+@settings(max_examples=150, deadline=None)
+@given(body=st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()), status=st.integers(200, 599))
+def test_whatever_a_service_answers_an_outcome_comes_of_it(judge: web.Judge, body: bytes, status: int) -> None:
+    found = judge(Answer(status=status, body=body))
+    if found is not None:
+        assert found.ok <= (status < 400)
+        assert not (found.ok and found.permanent)
+        assert found.retry_after is None or 0 <= found.retry_after <= 86400
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    secret=st.from_regex(r"[A-Za-z0-9_-]{6,40}", fullmatch=True).filter(lambda text: text.lower() not in "(not shown)"),
+    before=st.text(max_size=40),
+    after=st.text(max_size=400),
+)
+def test_no_text_shows_a_secret_that_it_held(secret: str, before: str, after: str) -> None:
+    for known in (secret, f"https://h.example/hook/{secret}?x={secret}", f"https://till:{secret}@h.example/"):
+        assert secret not in concealed(before + secret + after, [known])

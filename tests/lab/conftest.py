@@ -22,13 +22,16 @@ HERE = Path(__file__).parent
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 PROGRAMS = {
     "arping": "iputils-arping",
+    "busctl": "systemd",
     "chronyd": "chrony",
+    "dbus-daemon": "dbus",
     "dnsmasq": "dnsmasq-base",
     "ethtool": "ethtool",
     "gcc": "gcc",
     "ip": "iproute2",
     "modinfo": "kmod",
     "nft": "nftables",
+    "notify-send": "libnotify-bin",
     "openssl": "openssl",
     "ping": "iputils-ping",
     "rpm": "rpm",
