@@ -37,11 +37,11 @@ Written by `python -m bench --daemons --write` as root ({minutes}), all daemons 
 {versions}.
 
 All look at the same things every 30 s, over one cable, in a network namespace. Processor time is user and system time
-with all children, by the hour. Memory is PSS; *alone* counts whole what is shared with other processes
-here and would not be on a till, such as Python itself: all but the libraries that systemd uses too. Promises are held
-against that. Written is what went to a real disk, and twice
-what was written when told to stop: posagent keeps what is well in memory for half an hour. Start-up is not counted.
-Prometheus, which scrapes the exporters, usually runs elsewhere and is told apart.
+with all children, by the hour. Memory is PSS; *alone* counts whole what is shared with other processes here and would
+not be on a till, such as Python itself: all but the libraries that systemd uses too. Promises are held against that.
+Written is what went to a real disk, and twice what was written when told to stop: posagent keeps what is well in memory
+for half an hour. Start-up is not counted. Prometheus, which scrapes the exporters, usually runs elsewhere and is told
+apart.
 """
 KNOWN = """*Known* is what each calls proven: posagent an open incident (its default: three looks, every 5 s while in
 doubt); Monit two cycles; Prometheus an alert after two scrapes (rules every 15 s, `for: 30s`); Icinga 2 a hard state of

@@ -11,7 +11,6 @@ from bench.daemons.checks import HTTP_PORT, INTERVAL_S, NAME, NAMED, ROUTER, TIM
 from bench.daemons.peers import Peer, write
 from bench.peers import posagent
 
-
 UNIT = Path(__file__).parents[2] / "systemd/posagent.service"
 
 
