@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agent.escalation.policy import HOUR_S, Moment, Step
-from agent.escalation.words import Notice, Told
+from agent.escalation.words import Notice, Told, fault_of
 
 if TYPE_CHECKING:
     from agent.incidents import Incident
@@ -67,9 +67,7 @@ def _charge(incident: Incident, told: Told | None, charges: Mapping[str, Note]) 
 
 
 def _same_fault(incident: Incident, told: Told) -> bool:
-    return incident.previous == told.incident or (
-        incident.cause == told.cause and incident.fingerprint == told.fingerprint
-    )
+    return incident.previous == told.incident or fault_of(incident) == told.fault
 
 
 def _lately(incident: Incident, known: Mapping[str, Told]) -> Iterator[float]:

@@ -37,8 +37,8 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     """Nothing more will be said of it."""
     home: str = ""
     """The incident that it turned out to be part of, or that this one in turn is part of."""
-    cause: str = ""
-    fingerprint: str = ""
+    fault: str = ""
+    """Equal for incidents of the same fault: see `fault_of`."""
     impact: str = ""
     """The gravest that was seen; `since` then is when it became so, and levels count from there."""
     since: float = 0.0
@@ -70,14 +70,20 @@ class Notice(msgspec.Struct, frozen=True):
     at: float
 
 
+def fault_of(incident: Incident) -> str:
+    """The same for each incident of a fault that comes and goes. What nobody can name is told apart by its probes."""
+    if incident.cause == "unclassified":
+        return " ".join(sorted(incident.probes))
+    return f"{incident.cause} {incident.fingerprint}"
+
+
 def adopted(incident: Incident, told: Told | None, now: float) -> Told:
     """What people know, put right: first seen, grown graver, or remembered from a clock that was ahead of this one."""
     if told is None:
         since = min(incident.opened_at, now)
         return Told(
             incident=incident.id,
-            cause=incident.cause,
-            fingerprint=incident.fingerprint,
+            fault=fault_of(incident),
             impact=incident.impact,
             since=since,
             home=incident.joined_to or "",

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agent.config.escalation import Level, default_levels
 from agent.escalation import Told, decide, next_at
 from tests.agent.escalations import Store, level, seconds
+from tests.agent.test_incidents import Till, case
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -568,6 +569,29 @@ def test_a_line_that_flaps_for_hours_is_told_of_four_times_an_hour_at_most(down:
     assert len(store.heard("staff")) <= 24
 
 
+@pytest.mark.parametrize(
+    ("down", "up"), [(30, 30), (60, 120), (120, 600), (300, 300), (60, 960), (1500, 100), (400, 1300)]
+)
+def test_the_incidents_of_a_flapping_line_are_told_of_four_times_an_hour_at_most(down: int, up: int) -> None:
+    """Through the incidents' own rules; a look every five seconds, for five hours, and then the line holds."""
+    till, store = Till("wan"), Store(level("staff"), level("owner", after="20m"))
+    wan, was_broken = case("isp.down", "wan"), False
+    for step in range(5 * 720 + 1500):
+        broken = step * 5 % (down + up) < down and step < 5 * 720
+        if broken != was_broken:
+            (till.bad if broken else till.good)("wan")
+            was_broken = broken
+        till.examine(*([wan] if broken else []))
+        store.now = till.now
+        for change in till.told:
+            store.incidents[change.incident.id] = change.incident
+        till.told.clear()
+        store.ask()
+    assert store.within_an_hour() <= 4
+    assert store.notices[-1].what == "resolved"
+    assert store.concerned() == []
+
+
 @pytest.mark.parametrize("flagged", [True, False])
 def test_a_line_that_flaps_for_an_hour_is_one_fault_to_people(flagged: bool) -> None:
     """It is said to be gone when it has been gone for a quarter of an hour."""
@@ -626,6 +650,17 @@ def test_a_first_alarm_is_never_held_back() -> None:
     before = len(store.notices)
     again = store.fault()
     assert store.said[before:] == [f"11:00 opened {again}: staff"]
+
+
+def test_what_nobody_can_name_is_another_fault_when_other_probes_see_it() -> None:
+    store = Store(level("staff"))
+    for probes in (("a",), ("b",), ("c",), ("d",), ("e",)):
+        fault = store.fault("unclassified", fingerprint="the store's", probes=probes)
+        store.gone(fault)
+    assert store.heard("staff") == ["opened", "resolved"] * 5
+    for _ in range(5):
+        store.gone(store.fault("unclassified", fingerprint="the store's", probes=("a",)))
+    assert store.heard("staff")[10:] == ["opened"]
 
 
 def test_a_fault_that_is_back_by_night_was_never_gone_to_those_who_slept() -> None:
