@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from agent.diagnosis import Explanation, explain
+from agent.examination import Findings
 from agent.incidents import Book, Change
 from agent.knowledge import Knowledge, Rules
 from agent.selection import AT_ONCE
@@ -407,7 +408,7 @@ def test_of_a_thousand_every_suspect_has_its_turn() -> None:
         till.now += 5
         bad = set(dead)
         looks = [till.look(name, *(("fail", "port.timeout") if name in bad else ("ok", "ok"))) for name in chosen]
-        till.examine(*looks)
+        till.known.examined(Findings(looks, [], Explanation()), till.now)
     assert set(dead) <= examined
 
 
