@@ -70,6 +70,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     standings: Mapping[str, Standing] = {}
     incidents: Sequence[IncidentPart] = ()
     events: Sequence[EventPart] = ()
+    silenced_until: float | None = None
 
 
 def render(
@@ -92,6 +93,7 @@ def render(
             problems=list(about.problems),
             events=list(about.events),
             language=about.language,
+            silenced_until=stamp(about.silenced_until) if about.silenced_until else None,
         ),
         site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=dict(about.tags)),
         verdict=VerdictPart(

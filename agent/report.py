@@ -51,6 +51,9 @@ class AgentPart(Part, frozen=True, kw_only=True):
     problems: list[str]
     events: Annotated[list[EventPart], Meta(description="the newest few, oldest first; empty for one look")] = []
     language: Annotated[Literal["en", "zh-CN"], Meta(description="of every sentence in this report")]
+    silenced_until: Annotated[Time | None, Meta(description="planned work: until then nobody is told of anything")] = (
+        None
+    )
 
 
 class SitePart(Part, frozen=True, kw_only=True):

@@ -129,6 +129,7 @@ class Reporter:
             verdict_since=self.verdict_since,
             standings=standings(known, facts.next_at, wall),
             incidents=[self._incident(each, facts) for each in known.book.open],
+            silenced_until=facts.silenced_until,
             events=[event_part(event, self.language) for event in self.events],
             **self.about,
         )

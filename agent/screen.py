@@ -65,8 +65,17 @@ def page(data: Mapping[str, Any], language: Language, *, verbose: bool = False, 
         settlement=texts.phrase(f"settlement.{verdict['settlement']}", language),
         faults=[_fault(each, language, verbose or not at) for at, each in enumerate(data["diagnosis"])],
         rows=[row for row in rows if not failures_only or row.status in TROUBLE],
-        sections=[Section(texts.phrase(title, language), items) for title, items in below if items],
+        sections=[
+            *_silence(data["agent"].get("silenced_until"), language),
+            *(Section(texts.phrase(title, language), items) for title, items in below if items),
+        ],
     )
+
+
+def _silence(until: str | None, language: Language) -> Iterator[Section]:
+    """That nobody is told of anything, while that is so."""
+    if until and seconds(until) > time.time():
+        yield Section(texts.phrase("check.silenced", language, until=local(until)), ())
 
 
 def print_plain(what: Page) -> None:

@@ -338,6 +338,8 @@ def test_a_running_daemon_heeds_it_within_three_seconds(real: Desk) -> None:
     until(real, lambda one: one["acknowledged"]["by"] == "Wang" and one["acknowledged"]["until"] is None, 3)
     do("silence", "1h", "--reason", "new switch")
     until(real, lambda one: one["silenced_until"] is not None, 3)
+    shown = subprocess.run([POSAGENT, "status"], env=real.env, capture_output=True, text=True, timeout=20, check=False)
+    assert re.search(r"^Silenced until \d\d:\d\d: nobody is told", shown.stdout, re.MULTILINE)
     do("unsilence")
     until(real, lambda one: one["silenced_until"] is None, 3)
 
