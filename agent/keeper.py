@@ -35,6 +35,8 @@ HALF_WRITTEN_S = 60.0
 """A report that nobody finished in this time was being written when its writer was killed."""
 UNSAVED_AT_MOST = 20_000
 """Rows of one table that wait in memory; beyond it the oldest go."""
+NOTICES_AT_MOST = 2000
+"""Notices are some kilobytes each."""
 
 
 class Keeper:
@@ -224,10 +226,23 @@ class Keeper:
             pending.events,
             pending.incidents,
             pending.availability,
-            pending.notices,
             pending.fates,
         ):
             del waiting[:-UNSAVED_AT_MOST]
+        if len(pending.notices) > NOTICES_AT_MOST:
+            self._bring_down()
+
+    def _bring_down(self) -> None:
+        """Of too many notices those that have left go first, then the oldest about what is over."""
+        pending = self._pending
+        over = {each.id for each in pending.incidents if each.resolved_at is not None}
+        ranked = sorted(pending.notices, key=lambda one: (bool(one.message), one.incident not in over))
+        gone = ranked[: len(ranked) - NOTICES_AT_MOST]
+        lost = sum(bool(one.message) for one in gone)
+        left = {one.id for one in pending.notices} - {one.id for one in gone}
+        pending.notices = [one for one in pending.notices if one.id in left]
+        if lost:
+            self.news.append(Event(time.time(), "notices.dropped", {"count": lost, "quota": NOTICES_AT_MOST}))
 
     def trim(self, keep: float, max_bytes: int) -> None:
         """Drop what is too old, or too much."""
@@ -248,6 +263,15 @@ class Keeper:
             return int(data["seq"]), datetime.fromisoformat(data["generated_at"]).timestamp(), str(data["boot_id"])
         except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):  # none, or no report
             return 0, 0.0, ""
+
+    def last_verdict(self) -> str | None:
+        """As `Reporter.verdict_mark` has it: the last report's, for a kill may leave the state file behind it."""
+        try:
+            told = json.loads(self.report_path.read_bytes())["verdict"] if self.report_path else {}
+            since = datetime.fromisoformat(told["since"]).timestamp()
+            return f"{told['payments']} {told['settlement']} {since}"
+        except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
+            return self.mark("verdict")
 
     def close(self) -> None:
         """Done."""

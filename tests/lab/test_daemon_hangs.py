@@ -64,7 +64,7 @@ def test_fifty_probes_that_hang_disturb_nobody_are_told_and_hold_nothing_up(tmp_
         till.start()
         till.until(lambda said: len(said["probes"]) == HUNG + GOOD, "a look at all", 15)
         began, cpu = time.monotonic(), till.cpu()
-        time.sleep(8)
+        time.sleep(6)
         report = till.until(
             lambda said: all(any(each in p for p in said["agent"]["problems"]) for each in hung), limit=15
         )
@@ -80,7 +80,7 @@ def test_fifty_probes_that_hang_disturb_nobody_are_told_and_hold_nothing_up(tmp_
             assert (probe_of(report, name)["status"], probe_of(report, name)["reason"]) == ("unknown", "probe.timeout")
         assert all(probe_of(report, name)["status"] == "ok" for name in names)
         threads = till.threads()
-        time.sleep(6)
+        time.sleep(4)
         assert till.threads() <= threads + 2, "it goes on losing threads"
         assert longest_wait(till, names, began) < LATE_S
         for name in hung[:10]:
@@ -120,7 +120,7 @@ def manager(place: Path) -> Iterator[list[tuple[float, str]]]:
 def test_a_resolver_that_never_answers_delays_nobody_and_the_watchdog_is_fed(tmp_path: Path) -> None:
     with Room(tmp_path) as room, manager(tmp_path / "notify") as heard:
         room.resolv_conf("nameserver 127.0.0.1", "nameserver 127.0.0.2")
-        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "12000000"}
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "8000000"}
         with (
             Till(tmp_path / "till", inside=room.inside(), env=env) as till,
             room.rules("chain i { type filter hook input priority 0; udp dport 53 drop; tcp dport 53 drop; }"),
@@ -134,7 +134,7 @@ def test_a_resolver_that_never_answers_delays_nobody_and_the_watchdog_is_fed(tmp
             till.watch("far-8", "dns", name="host-8.example")
             till.begin()
             began = time.monotonic()
-            time.sleep(14)
+            time.sleep(10)
             waited, threads = longest_wait(till, names, began), till.threads()
             fed = [at for at, said in heard if "WATCHDOG=1" in said and at >= began]
             print(f"no DNS: good ones waited {waited:.2f} s at most; watchdog fed {len(fed)} times; {threads} threads")
