@@ -141,7 +141,7 @@ class Daemon:
         keeper, known = self.keeper, self.known
         known.restore(keeper.tracks(), keeper.memories(), keeper.book(time.time() - known.rules.reopen_within))
         self.ledger.restore(self.keeper.availability(self.ledger.yesterday))
-        self.reporter.restore_verdict(self.keeper.mark("verdict"))
+        self.reporter.restore_verdict(self.keeper.last_verdict())
         for event in self.keeper.events(EVENTS):
             self.reporter.note(event)
         self.escalator.restore(time.time())
@@ -233,7 +233,7 @@ class Daemon:
             self._well_at = now + WELL_S
             self._tell(self.known.all_well(time.time()))
         self._keep_house(now)
-        self.escalator.turn(now, time.time())  # saves notices with their incidents, before the first leaves
+        self.escalator.turn(now, time.time(), ready=self._is_warm(now))  # saves notices with their incidents
         unsaved = self.known.unsaved
         if unsaved.incidents or unsaved.transitions or unsaved.events or self.keeper.wait(now) <= 0.0:
             self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept

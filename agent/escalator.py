@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from agent.texts import Language
 
 NEVER = float("inf")
-ASK_S = 60.0
-"""While a fault is open it is asked at least this often who is to be told: somebody may set the clock."""
+SOON_S, ASK_S = 0.2, 60.0
+"""While a fault is open it is asked at least each minute who is to be told: somebody may set the clock."""
 
 
 @dataclass
@@ -90,10 +90,12 @@ class Escalator:
         told = self._keeper.ask(lambda store: store.told(Told), none)
         self._told = {name: each for name, each in told.items() if not forgettable(each, wall)}
         opened = {each.id for each in self._known.book.open}
-        for name, each in self._told.items():
-            incident = None if each.over or name in opened else self._stored(name)
+        for name in [name for name, each in self._told.items() if not each.over and name not in opened]:
+            incident = self._stored(name)
             if incident is not None and incident.resolved_at is not None:
                 self._ended[name] = incident
+            else:
+                del self._told[name]  # forgotten long ago
         self._ask_at = 0.0
 
     def changed(self, changes: Sequence[Change]) -> None:
@@ -119,10 +121,15 @@ class Escalator:
         """What came of a notice."""
         self.post.answered(delivered)
 
-    def turn(self, now: float, wall: float) -> None:
-        """Decide who is to be told, keep it, and let notices leave. `now` is monotonic, `wall` Unix time."""
-        if now >= self._ask_at:
+    def turn(self, now: float, wall: float, *, ready: bool = True) -> None:
+        """Decide who is to be told, keep it, and let notices leave. `now` is monotonic, `wall` Unix time.
+
+        `ready`: enough was looked at to say how this till is doing.
+        """
+        if now >= self._ask_at and ready:
             self._decide(now, wall)
+        elif now >= self._ask_at:
+            self._ask_at = now + SOON_S
         self.post.turn(now, wall)
 
     def wait(self, now: float) -> float:
@@ -252,9 +259,7 @@ class Escalator:
     def _also_told(self, one: Outgoing) -> None:
         """Through its fallback too: whoever is there hears of the end as well."""
         told = self._told.get(one.incident)
-        if told is None or one.what not in ("opened", "escalated", "reminder"):
-            return
-        if any(channel == one.channel for channel, _ in told.told_at):
+        if told is None or one.what in ("resolved", "joined") or one.channel in dict(told.told_at):
             return
         told = msgspec.structs.replace(told, told_at=(*told.told_at, (one.channel, one.created)))
         self._told[one.incident] = self._known.unsaved.told[one.incident] = told

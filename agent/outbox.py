@@ -5,6 +5,7 @@ Belongs to one thread, the daemon's main loop. Nothing here raises for what a di
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -42,20 +43,29 @@ class Outbox:
 
     def waits_for(self, incident: str) -> frozenset[str]:
         """The channels that have something still to tell of this incident."""
-        none: frozenset[str] = frozenset()
-        found = set(self._keeper.ask(lambda store: store.outbox.waits_for(incident), none))
         pending = self._keeper.pending
-        found.update(one.channel for one in pending.notices if one.incident == incident)
-        over = {fate.channel for fate in pending.fates if fate.state != "waiting"}
-        return frozenset(found - over)
+        if not pending.notices and not pending.fates:
+            nowhere: frozenset[str] = frozenset()
+            return self._keeper.ask(lambda store: store.outbox.waits_for(incident), nowhere)
+        none: list[Outgoing] = []
+        kept = self._keeper.ask(lambda store: store.outbox.of(incident), none)
+        fresh = (one for one in pending.notices if one.incident == incident)
+        over = self._over()
+        return frozenset(one.channel for one in (*kept, *fresh) if one.state == "waiting" and one.id not in over)
+
+    def _over(self) -> set[tuple[str, str]]:
+        """Those that are finished, though no disk took that yet."""
+        return {fate.id for fate in self._keeper.pending.fates if fate.state != "waiting"}
 
     def waiting(self) -> dict[str, int]:
         """How many notices wait, by channel."""
         if self._waiting is None:
             none: dict[str, int] = {}
             found = dict(self._keeper.ask(lambda store: store.outbox.waiting(), none))
-            for one in self._keeper.pending.notices:
-                found[one.channel] = found.get(one.channel, 0) + 1
+            changes = Counter(one.channel for one in self._keeper.pending.notices)
+            changes.subtract(channel for _, channel in self._over())
+            for channel, change in changes.items():
+                found[channel] = max(0, found.get(channel, 0) + change)
             self._waiting = found
         return self._waiting
 
@@ -90,7 +100,7 @@ class Outbox:
         pending = self._keeper.pending
         if not any(one.id == fresh.id for fresh in pending.notices):
             return False
-        over = {fate.id for fate in pending.fates if fate.state != "waiting"}
+        over = self._over()
         none: list[Outgoing] = []
         kept = self._keeper.ask(lambda store: store.outbox.of(one.incident), none)
         return any(each.state == "waiting" and each.channel == one.channel and each.id not in over for each in kept)

@@ -15,7 +15,7 @@ import msgspec
 
 from agent.delivery import Delivered, Delivery, Line, put_off, rest
 from agent.journal import Journal, Priority
-from agent.outbox import NEVER, Outbox, decoded, encoded, fate_of, passed_on
+from agent.outbox import CATCH_UP_S, NEVER, Outbox, decoded, encoded, fate_of, passed_on
 from agent.store import Batch, Event, Fate, Outgoing
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class Post:
     def arrange(self, channels: Mapping[str, Channel], notify: NotifySettings) -> None:
         """These are the ways to reach people, from now on."""
         used = {name: channel for name, channel in channels.items() if channel.enabled}
-        self._notify = notify
-        before = self._lines
-        self._lines = {}
+        before, self._lines, self._notify = self._lines, {}, notify
         for name, channel in used.items():
             line = before.get(name)
             same = line is not None and line.channel == channel
@@ -227,14 +225,15 @@ class Post:
             return
         patience = float(self._notify.fallback_after)
         self._keep(wall)
-        for one in self.outbox.stale(name, wall - patience):
+        stale = self.outbox.stale(name, wall - patience)
+        for one in stale:
             self._stand_in(one, line, wall)
             self._unsaved().fates.append(passed_on(one, wall))
             if one.id in line.hand:
                 line.hand[one.id] = msgspec.structs.replace(line.hand[one.id], passed_on=True)
         oldest = self.outbox.oldest(name)
         if oldest is not None:
-            line.pass_on_at = now + max(0.0, min(oldest + patience - wall, patience))
+            line.pass_on_at = now + max(0.0 if stale else CATCH_UP_S, min(oldest + patience - wall, patience))
 
     def _stand_in(self, one: Outgoing, line: Line, wall: float) -> None:
         """Tell it through the fallback as well."""

@@ -166,6 +166,9 @@ class Batch(msgspec.Struct):
         self.told.update(other.told)
         if other.notices:
             self.notices = list({one.id: one for one in (*self.notices, *other.notices)}.values())
+        over = {one.id for one in other.fates if one.state != "waiting"}
+        if over:  # what is finished needs its words no more
+            self.notices = [msgspec.structs.replace(one, message="") if one.id in over else one for one in self.notices]
         if other.fates:
             self.fates = list({one.id: one for one in (*self.fates, *other.fates)}.values())
         if other.seq is not None:

@@ -618,3 +618,54 @@ def test_what_is_told_survives_as_json(opened: Open) -> None:
     desk.opens(fault(headline="Router \udc80 down"))
     desk.turn()
     assert msgspec.json.encode(desk.world.got[0][1].data)
+
+
+def test_on_a_full_disk_with_a_dead_channel_nothing_spins(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = opened(BOTH)
+    desk.world.down("staff")
+    desk.opens(fault())
+    desk.go(MIN)
+    Refusing(desk, monkeypatch).refuse()
+    turns = desk.go(HOUR)
+    assert whats(desk.world, "phone")[:1] == ["opened"]
+    assert whats(desk.world, "phone").count("opened") == 1
+    assert turns < 2 * HOUR, "no more than a few looks each five seconds"
+    assert desk.escalator.post.outbox.waits_for("i-1") == {"staff"}
+    assert desk.escalator.counts()["waiting"] >= 1
+
+
+def test_on_a_full_disk_what_waits_in_memory_has_a_limit_and_what_is_still_wrong_is_kept(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agent import keeper
+
+    monkeypatch.setattr(keeper, "NOTICES_AT_MOST", 100)
+    desk = opened()
+    desk.turn()
+    Refusing(desk, monkeypatch).refuse()
+    desk.opens(*(fault(f"i-{number}", desk.wall, cause=f"isp.down{number}") for number in range(60)))
+    desk.turn()
+    assert len(desk.world.got) == 60
+    desk.world.down("staff")
+    for number in range(50):
+        desk.resolves(f"i-{number}")
+    desk.turn()
+    desk.opens(*(fault(f"j-{number}", desk.wall, cause=f"lan.poor{number}") for number in range(60)))
+    desk.turn()
+    pending = desk.keeper.pending
+    assert len(pending.notices) == 100
+    assert all(one.message for one in pending.notices), "those that have left went first"
+    assert sum(one.incident.startswith("j-") for one in pending.notices) == 60
+    assert [(event.what, event.facts["count"]) for event in desk.keeper.news] == [("notices.dropped", 10)]
+
+
+def test_who_has_not_looked_yet_waits_with_telling(opened: Open) -> None:
+    desk = opened()
+    desk.opens(fault())
+    for _ in range(20):
+        desk.escalator.turn(desk.now, desk.wall, ready=False)
+        assert desk.escalator.wait(desk.now) > 0.1, "and does not spin"
+        desk.now += desk.escalator.wait(desk.now)
+    assert desk.world.got == []
+    desk.turn()
+    assert whats(desk.world) == ["opened"]
