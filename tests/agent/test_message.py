@@ -20,6 +20,7 @@ from agent.incidents import Incident, Seen
 from agent.message import About, Message, compose, late
 from agent.report import DiagnosisPart, EvidencePart
 from agent.store import Note
+from tests.probes.test_redact import DIRTY, INNOCENT
 
 if TYPE_CHECKING:
     from agent.texts import Language
@@ -266,6 +267,26 @@ def test_no_card_number_leaves_in_a_message(what: str, language: Language) -> No
         everything = msgspec.json.encode(late(said, OPENED + 9000, BEGAN + 2040)).decode()
         assert not re.search(r"4111\W?1111", everything)
         assert "1111" in everything
+
+
+def test_the_whole_corpus_of_card_data_stays_out_of_messages_and_problem_reports() -> None:
+    for case in DIRTY:
+        text = case["text"]
+        evil = msgspec.structs.replace(CABLE, headline=text, evidence=(f"p: {text}",), subjects=(text,))
+        note = Note("i", BEGAN, text, text)
+        said = told("reminder", incident=evil, charge=note)
+        report = problem_report.build(problem_report.Facts(incident=evil, now=BEGAN + 60, notes=[note]), "en")
+        sent = [*said.text.splitlines(), *said.markdown.splitlines(), *map(str, said.data.values()), said.subject]
+        for line in [*sent, *problem_page.markdown(report).splitlines(), *map(str, msgspec.structs.astuple(report))]:
+            assert not any(gone in line for gone in case["gone"]), (text, line)
+
+
+def test_what_is_no_card_data_arrives_in_a_message() -> None:
+    for text in INNOCENT:
+        plain = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+        said = told(incident=msgspec.structs.replace(CABLE, headline=plain or "x", evidence=()))
+        assert plain in said.subject
+        assert plain in said.text
 
 
 def test_telephone_numbers_arrive_whole() -> None:
