@@ -164,7 +164,7 @@ class Witness:
 
 def span_of_life(chance: random.Random, start: float) -> float:
     """Some die while they start, which takes `start` seconds here and now, most while they work."""
-    return chance.uniform(0.02, start) if chance.random() < 0.25 else start + chance.uniform(0, 2.4)
+    return chance.uniform(0.02, start) if chance.random() < 0.25 else start + chance.uniform(0, 2)
 
 
 def lives_of(number: int, place: Path) -> dict[str, Any]:
