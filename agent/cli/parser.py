@@ -187,6 +187,13 @@ def _kinds(commands: Commands[Parser]) -> None:
     parser.add_argument("kind", nargs="?", metavar="KIND")
 
 
+def _bundle(commands: Commands[Parser]) -> None:
+    parser = _add(commands, "bundle", "bundle", "write an archive for support: report, past, configuration, log, system")
+    parser.add_argument("file", nargs="?", metavar="FILE", help="where to; - is stdout (default: a new file here)")
+    _with_config(parser)
+    _with_language(parser)
+
+
 COMMANDS = {
     "check": _check,
     "run": _run,
@@ -197,6 +204,7 @@ COMMANDS = {
     "ack": _ack,
     "silence": _silence,
     "unsilence": _unsilence,
+    "bundle": _bundle,
     "reload": _reload,
     "config": _config,
     "kinds": _kinds,
