@@ -22,6 +22,8 @@ from tests.lab.daemon import POSAGENT, Till, events, incident_of, probe_of
 
 pytestmark = pytest.mark.lab
 SEED = 20261122
+LATE_S = 3.0
+"""Looks that are due every second are never further apart than this, on a machine that is busy with other tests, too."""
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_a_good_new_configuration_takes_effect_and_what_is_known_stays(till: Til
     assert incident_of(report, "bad") == bad
     assert probe_of(report, "bad")["since"] <= bad["opened_at"], "since when, it knows still"
     time.sleep(2)
-    assert gaps(till, "good", began) < 2
+    assert gaps(till, "good", began) < LATE_S
     gone = till.looks("later")
     time.sleep(1.5)
     assert till.looks("later") == gone
@@ -90,7 +92,7 @@ def test_a_bad_new_configuration_changes_nothing_and_is_told(till: Till, text: s
     till.signal(signal.SIGHUP)
     till.until(lambda said: not said["agent"]["problems"], "a configuration that is right again", 5)
     time.sleep(1)
-    assert gaps(till, "good", began) < 2
+    assert gaps(till, "good", began) < LATE_S
 
 
 def test_a_configuration_that_is_gone_changes_nothing_and_is_told(till: Till) -> None:
@@ -123,7 +125,7 @@ def test_a_hundred_reloads_in_a_row_cost_nothing_and_lose_nothing(till: Till) ->
         f"{till.files() - files} files and {till.threads() - threads} threads more"
     )
     assert report["incidents"] == [bad]
-    assert gaps(till, "good", began) < 2
+    assert gaps(till, "good", began) < LATE_S
     assert till.cpu() - cpu < 5
     assert till.rss_kb() - size < 2000
     assert till.files() <= files + 2
@@ -170,7 +172,7 @@ def test_of_two_daemons_the_second_is_refused_and_the_first_undisturbed(till: Ti
         assert f"process id {pid}" in second.stderr
         assert "Traceback" not in second.stderr
     time.sleep(1)
-    assert gaps(till, "good", began) < 2
+    assert gaps(till, "good", began) < LATE_S
     till.until_incident("bad")
     till.kill()  # and no lock outlives its holder
     till.begin()
@@ -210,7 +212,7 @@ def test_a_manager_and_a_log_that_nobody_reads_stop_nothing(tmp_path: Path) -> N
             time.sleep(0.15)
         waited = gaps(till, "good", began)
         print(f"a log that nobody reads: looks were {waited:.2f} s apart at most")
-        assert waited < 2.5
+        assert waited < LATE_S
         assert till.stop() < 5
         os.close(read)
         os.close(write)
