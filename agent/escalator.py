@@ -181,7 +181,8 @@ class Escalator:
             self._forget(wall)
             self._ask_at = NEVER
             return
-        charges = {each.id: note for each in incidents if (note := self._charge(each)) is not None}
+        names = {each.id for each in incidents} | {told.spoken for told in self._told.values() if told.spoken}
+        charges = {name: note for name in names if (note := self._charge(name)) is not None}
         moment = self._moment(wall)
         changed, notices = decide_all(incidents, self._told, charges, moment)
         self._told.update(changed)
@@ -219,8 +220,8 @@ class Escalator:
                 settled[probe.name] = at
         return next_deadline(probes, wall, settled)
 
-    def _charge(self, incident: Incident) -> Note | None:
-        notes = self._keeper.notes(incident.id)
+    def _charge(self, incident: str) -> Note | None:
+        notes = self._keeper.notes(incident)
         return notes[-1] if notes else None
 
     def _forget(self, wall: float) -> None:
@@ -253,7 +254,7 @@ class Escalator:
         if incident is None or channel is None:
             return None
         notice = Notice(one.key, one.what, one.incident, one.level, (one.channel,), one.at)  # type: ignore[arg-type]
-        about = self._wording.about(incident, self._charge(incident), self._deadline(wall), one.level)
+        about = self._wording.about(incident, self._charge(incident.id), self._deadline(wall), one.level)
         return compose(notice, incident, about, self._wording.language(channel), wall)
 
     def _also_told(self, one: Outgoing) -> None:

@@ -261,7 +261,7 @@ class Knowledge:
 
     def _case(self, found: Diagnosis) -> Case:
         headline, fingerprint = self.describe(found)
-        impacts = [self.probes[name].impact for name in found.explains if name in self.probes]
+        impacts = [self._impact(name) for name in found.explains if name in self.probes]
         return Case(
             cause=found.cause,
             party=found.party,
@@ -275,6 +275,12 @@ class Knowledge:
             subjects=found.subjects,
             seen={f"{clue.probe}: {clue.reason}": seen for clue in found.evidence if (seen := self._seen(clue))},
         )
+
+    def _impact(self, name: str) -> Impact:
+        """What this probe's trouble means now: a warning stops no payment."""
+        impact, found = self.probes[name].impact, self.looks.get(name)
+        warns = found is not None and found.observation.status is Status.WARN
+        return Impact.DEGRADE if warns and impact is Impact.STOP else impact
 
     def _seen(self, clue: Clue) -> Seen | None:
         """What stands behind this clue, if the newest look still says so. Long lists are for the report alone."""
