@@ -98,6 +98,7 @@ class Daemon:
         self._at["discover"] = float("inf")
         self._well_at = 0.0
         self._concluded = -1
+        self._due_at, self._stirred = 0.0, False
         self._logged: set[str] = set()
         self._verdict_mark = ""
         self._warm, self._warm_at = False, 0.0
@@ -117,8 +118,8 @@ class Daemon:
         self._wake_up()
         try:
             while not self.stopping:
-                self._take_in()
-                self._turn()
+                if self._take_in():
+                    self._turn()
         except BaseException:
             self._fall()
             raise
@@ -194,16 +195,21 @@ class Daemon:
 
     # --- one turn -----------------------------------------------------------------------------------------------------
 
-    def _take_in(self) -> None:
+    def _take_in(self) -> bool:
+        """Whether there is anything to do: most looks say what was known."""
+        known_before, self._stirred = self.known.version, False
         with contextlib.suppress(queue.Empty):
-            self._take(self.lookout.news.get(timeout=self._patience()))
+            self._take(self.lookout.news.get(timeout=max(0.0, self._due_at - time.monotonic())))
             for _ in range(AT_A_TIME):
                 self._take(self.lookout.news.get_nowait())
+        return self._stirred or self.known.version != known_before or time.monotonic() >= self._due_at
 
     def _take(self, news: News) -> None:
         if isinstance(news, Look):
             self._look(news)
-        elif isinstance(news, Findings):
+            return
+        self._stirred = True
+        if isinstance(news, Findings):
             self.problems.pop("examination", None)
             self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
         elif isinstance(news, Delivered):
@@ -239,6 +245,7 @@ class Daemon:
             self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept
         self._log_problems()  # the report may be what fails
         self._report(now)
+        self._due_at = time.monotonic() + self._patience()
 
     def _patience(self) -> float:
         now = time.monotonic()
