@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import runner, vantage
@@ -32,6 +33,16 @@ def unwatched(_done: Sequence[Look], _awaited: Sequence[Probe]) -> None:
     """Nobody is watching."""
 
 
+class Recent(NamedTuple):
+    """What is known besides: the newest looks at other probes, and extra looks of a moment ago, not taken anew."""
+
+    beside: Sequence[Look] = ()
+    extra: Sequence[Look] = ()
+
+
+NOTHING_RECENT = Recent()
+
+
 class Findings(NamedTuple):
     """One look per probe, the extra ones that were taken to tell causes apart, and what explains them."""
 
@@ -47,12 +58,32 @@ def examine(
     *,
     ends: float | None = None,
     progress: Progress = unwatched,
-    beside: Sequence[Look] = (),
+    recent: Recent = NOTHING_RECENT,
 ) -> Findings:
-    """Look at `probes` until the monotonic instant `ends`; `beside` are recent looks of others that count as well."""
+    """Look at `probes` until the monotonic instant `ends`. What is recent counts as well, while it tells anything."""
     looks = _doubt(_look(probes, memories, _left(ends), progress), ends)
-    extra, explanation = vantage.explained([*looks, *beside], language, ends)
-    return Findings(looks, extra, explanation)
+    extra, explanation = vantage.explained([*looks, *recent.beside, *recent.extra], language, ends)
+    names = {found.probe.name for found in recent.extra}
+    explanation = _without(explanation, names)
+    newer = {found.probe.name for found in extra}
+    kept = [f for f in recent.extra if f.probe.name not in newer and f.probe.name in _named(explanation)]
+    return Findings(looks, [*kept, *extra], explanation)
+
+
+def _without(explanation: Explanation, names: set[str]) -> Explanation:
+    """Nobody is told of an extra look that by now nothing explains."""
+    told = tuple(each for each in explanation.diagnoses if not (names and names >= set(each.explains)))
+    return replace(explanation, diagnoses=told) if len(told) < len(explanation.diagnoses) else explanation
+
+
+def _named(explanation: Explanation) -> set[str]:
+    """Every look that a diagnosis speaks of."""
+    names = set[str]()
+    for each in explanation.diagnoses:
+        names.update(each.explains)
+        names.update(clue.probe for clue in each.evidence)
+        names.update(against.probe for against in each.ruled_out)
+    return names
 
 
 def _left(ends: float | None) -> float | None:

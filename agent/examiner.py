@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.examination import Findings, examine
+from agent.examination import Findings, Recent, examine
 
 if TYPE_CHECKING:
-    from agent.runner import Look
     from agent.texts import Language
     from probes.model import Memory, Probe
 
@@ -72,13 +71,20 @@ class Examiner:
         return None if self._due is None or self._running else max(0.0, self._due - now)
 
     def begin(
-        self, probes: Sequence[Probe], memories: Mapping[str, Memory], beside: Sequence[Look], now: float
+        self,
+        probes: Sequence[Probe],
+        memories: Mapping[str, Memory],
+        recent: Recent,
+        now: float,
+        *,
+        waited: float = 0.0,
     ) -> None:
-        """Examine these now."""
-        self._due, self._began, self._running, self._valid = None, now, True, True
+        """Examine these now. `waited`: how long ago the look began that gave rise to the suspicion."""
+        first = not self._in_a_row
+        self._due, self._began, self._running, self._valid = None, now - (waited if first else 0.0), True, True
         self._in_a_row += 1
         work = threading.Thread(
-            target=self._examine, args=(probes, memories, beside), name="posagent-examine", daemon=True
+            target=self._examine, args=(probes, memories, recent), name="posagent-examine", daemon=True
         )
         try:
             work.start()
@@ -94,10 +100,10 @@ class Examiner:
         self._running = False
         return self._valid
 
-    def _examine(self, probes: Sequence[Probe], memories: Mapping[str, Memory], beside: Sequence[Look]) -> None:
+    def _examine(self, probes: Sequence[Probe], memories: Mapping[str, Memory], recent: Recent) -> None:
         ends = time.monotonic() + min(LONGEST_S, 2.0 + 2 * max((probe.timeout for probe in probes), default=3.0))
         try:
-            found: Findings | Exception = examine(probes, memories, self.language, ends=ends, beside=beside)
+            found: Findings | Exception = examine(probes, memories, self.language, ends=ends, recent=recent)
         except Exception as error:  # noqa: BLE001 -- told by the daemon; the next examination is tried all the same
             found = error
         self.answer(found)

@@ -173,6 +173,18 @@ class Knowledge:
         doubtful = self.suspects | self._faces_changed | self._unaccounted()
         return select(self.probes, self.looks, doubtful, told)
 
+    def extra_since(self, moment: float) -> list[Look]:
+        """The extra looks that were taken at targets since then (Unix time)."""
+        return [
+            f
+            for f in self.extra
+            if f.checked_at >= moment and f.probe.kind == "ping" and f.probe.name not in self.probes
+        ]
+
+    def longest_look(self) -> float:
+        """How long the newest look at a suspect took, of the one that took longest: seconds."""
+        return max((self.looks[name].duration for name in self.suspects if name in self.looks), default=0.0)
+
     def beside(self, probes: Iterable[Probe]) -> list[Look]:
         """The newest looks of all others."""
         names = {probe.name for probe in probes}

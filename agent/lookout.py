@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.delivery import Delivered
-from agent.examination import Findings
+from agent.examination import Findings, Recent
 from agent.examiner import LONGEST_S, Examiner
 from agent.pool import Pool
 from agent.runner import NOTHING, Look
@@ -33,6 +33,8 @@ BREATH_S = 5.0
 """The least time between two looks that kernel events bring upon a probe that only may feel them."""
 AFRESH_S = 30.0
 """The least time between two looks at everything because the clocks leapt."""
+FRESH_S = 15.0
+"""So long an extra look need not be taken again."""
 NEAR = frozenset().union(*FIRST.values()) - {"gateway"}
 """The kinds that ask the kernel alone: their looks cost nobody anything."""
 AGAIN_S = 0.2
@@ -175,7 +177,13 @@ class Lookout:
         if self.examiner.wait(now) == 0.0:
             spared = self.pool.hanging() | self._lost
             probes = [p for p in self.known.to_examine() if p.name not in spared and p.timeout <= LONGEST_S]
-            self.examiner.begin(probes, dict(self.known.memories), self.known.beside(probes), now)
+            self.examiner.begin(
+                probes,
+                dict(self.known.memories),
+                Recent(self.known.beside(probes), self.known.extra_since(time.time() - FRESH_S)),
+                now,
+                waited=min(self.examiner.retry, self.known.longest_look()),
+            )
 
     def examined(self, findings: Findings) -> bool:
         """An examination has ended. Whether what it explains is still asked for."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.examination import Findings
+from agent.examination import Findings, Recent
 from agent.examiner import GATHER_S, HURRIED_S, PATIENT_AFTER, SLOWEST_S, Examiner
 from probes.host import Host
 from probes.model import Settings
@@ -22,7 +22,7 @@ Answers = queue.SimpleQueue[Findings | Exception]
 class Idle(Examiner):
     """Takes no examination, so that only its times are seen."""
 
-    def begin(self, *_: Any, now: float = 0.0) -> None:
+    def begin(self, *_: Any, now: float = 0.0, waited: float = 0.0) -> None:
         self._due, self._began, self._running = None, now, True
         self._in_a_row += 1
 
@@ -124,9 +124,9 @@ def test_an_examination_that_a_new_configuration_overtook_explains_nothing() -> 
     examiner.begin(now=1.0)
     assert examiner.done() is True
     examiner.void()
-    Examiner.begin(examiner, [], {}, [], 2.0)
+    Examiner.begin(examiner, [], {}, Recent(), 2.0)
     assert examiner.done() is True, "one that began afterwards does"
-    Examiner.begin(examiner, [], {}, [], 3.0)
+    Examiner.begin(examiner, [], {}, Recent(), 3.0)
     examiner.void()
     assert examiner.done() is False
 
@@ -137,7 +137,7 @@ def test_an_examination_that_a_new_configuration_overtook_explains_nothing() -> 
 def examined(*, timeout: float = 3.0) -> tuple[Answers, Findings | Exception]:
     answers: Answers = queue.SimpleQueue()
     examiner = Examiner(answers.put, "en", RETRY)
-    examiner.begin([make_probe("a", "odd", timeout=timeout), make_probe("b", "well")], {"a": {"n": 1}}, [], 0.0)
+    examiner.begin([make_probe("a", "odd", timeout=timeout), make_probe("b", "well")], {"a": {"n": 1}}, Recent(), 0.0)
     return answers, answers.get(timeout=10)
 
 
@@ -182,3 +182,16 @@ def test_a_thread_that_the_system_refuses_is_its_answer(monkeypatch: pytest.Monk
     monkeypatch.setattr(threading.Thread, "start", refused)
     _answers, found = examined()
     assert str(found) == "can't start new thread"
+
+
+def test_after_a_look_that_was_slow_the_second_examination_comes_sooner() -> None:
+    examiner = Examiner(lambda _answer: None, "en", RETRY)
+    examiner._examine = lambda *_: None  # type: ignore[method-assign]
+    examiner.begin([], {}, Recent(), 100.0, waited=3.0)
+    examiner.done()
+    examiner.wish(100.5)
+    assert examiner.wait(100.5) == 1.5
+    examiner.begin([], {}, Recent(), 102.0, waited=3.0)
+    examiner.done()
+    examiner.wish(102.5)
+    assert examiner.wait(102.5) == 4.5

@@ -33,9 +33,9 @@ class Watch:
         monkeypatch.setattr("agent.examiner.threading.Thread.start", lambda _thread: None)
         begin = self.lookout.examiner.begin
 
-        def note(probes: list[Probe], *more: object) -> None:
+        def note(probes: list[Probe], *more: object, waited: float) -> None:
             self.begun.append(sorted(probe.name for probe in probes))
-            begin(probes, *more)  # type: ignore[arg-type]
+            begin(probes, *more, waited=waited)  # type: ignore[arg-type]
 
         monkeypatch.setattr(self.lookout.examiner, "begin", note)
 
@@ -116,7 +116,7 @@ def test_a_suspect_is_examined_at_once_and_then_every_retry_interval(watch: Watc
     watch.lookout.examine(now + 1, ready=True)
     assert watch.lookout.wait(now + 9) == float("inf"), "one at a time"
     assert watch.lookout.examined(Findings([], [], watch.till.known.explanation))
-    watch.lookout.examine(now + 5.2, ready=True)
+    watch.lookout.examine(now + 5.0, ready=True)
     assert len(watch.begun) == 1
     watch.lookout.examine(now + 5.3, ready=True)
     assert len(watch.begun) == 2
