@@ -36,6 +36,8 @@ readonly -a files=(
   "posagent.service          systemd/system/posagent.service"
   "posagent-check.service    systemd/system/posagent-check.service"
   "posagent-check.timer      systemd/system/posagent-check.timer"
+  "posagent-drill.service    systemd/system/posagent-drill.service"
+  "posagent-drill.timer      systemd/system/posagent-drill.timer"
   "posagent.sysusers         sysusers.d/posagent.conf"
   "posagent.tmpfiles         tmpfiles.d/posagent.conf"
   "posagent.sysctl           sysctl.d/50-posagent.conf"
@@ -166,16 +168,16 @@ forget_older_versions() {
 
 uninstall() {
   local from to
-  systemctl --quiet disable --now posagent.service posagent-check.timer posagent-check.service 2> /dev/null || true
+  systemctl --quiet disable --now posagent.service posagent-{check,drill}.{timer,service} 2> /dev/null || true
   for line in "${files[@]}"; do
     read -r from to <<< "$line"
     rm -f "$library/$to"
   done
   rm -rf "$home" "$link"
   systemctl daemon-reload
-  systemctl reset-failed posagent.service posagent-check.service 2> /dev/null || true
+  systemctl reset-failed posagent.service posagent-{check,drill}.service 2> /dev/null || true
   if [[ $purge == yes ]]; then
-    rm -rf /etc/posagent /var/lib/posagent /etc/systemd/system/posagent{,-check}.{service,timer}.d
+    rm -rf /etc/posagent /var/lib/posagent /etc/systemd/system/posagent{,-check,-drill}.{service,timer}.d
     systemctl daemon-reload
     ! getent passwd posagent > /dev/null || userdel posagent
     say "posagent is gone, with its configuration and state"

@@ -157,6 +157,17 @@ class Line:
     fresh: bool = True
     """Just configured, or the daemon just began: whatever held it up before may be mended."""
 
+    def mark(self, outcome: Outcome, wall: float) -> None:
+        """It fails. What was said first stays: each change of it would be worth a new report."""
+        if not self.trouble:
+            self.trouble, self.since = outcome.detail or "it gives no reason", wall
+
+    def look_again(self, *, at_once: bool) -> None:
+        """Something may wait for it. `at_once`: also where it rests after a failure."""
+        self.look_at = 0.0
+        if at_once:
+            self.rests_until = 0.0
+
 
 class _Runner:
     """One channel's thread, which comes when there is something to send and leaves when there was nothing for long."""

@@ -107,8 +107,9 @@ class Escalator:
             self._ask_at = 0.0
 
     def people_wrote(self) -> None:
-        """Somebody may have taken charge of an incident, or silenced this till."""
+        """Somebody may have taken charge of an incident, silenced this till, or begun an exercise."""
         self._ask_at = 0.0
+        self.post.others_wrote()
 
     def clock_set(self, seconds: float, wall: float) -> None:
         """The wall clock was set by so much: what was ten minutes ago still was."""

@@ -28,6 +28,8 @@ LOOK_S = 600.0
 """How long what is due later is believed to be due then: somebody may set the clock."""
 AT_A_TIME = 64
 """Notices of a dead channel that are passed on in one turn."""
+EXERCISE, EXERCISE_S = "drill", 600.0
+"""An exercise that is older than any may last leaves no more: whoever began it was killed before taking it back."""
 
 
 class Outbox:
@@ -90,10 +92,17 @@ class Outbox:
         busy = {one.incident for one in hand}
         chosen: list[Outgoing] = []
         for one in self._present(name, kept):
-            if len(chosen) < room and one.incident not in busy and _is_due(one, wall) and not self._overtakes(one):
+            if one.what == EXERCISE and abs(wall - one.created) > EXERCISE_S:
+                self._unsaved().fates.append(taken_back(one, wall))
+            elif len(chosen) < room and one.incident not in busy and _is_due(one, wall) and not self._overtakes(one):
                 chosen.append(one)
             busy.add(one.incident)
         return chosen
+
+    def exercised(self) -> frozenset[str]:
+        """The channels for which an exercise waits that was not tried yet."""
+        nowhere: frozenset[str] = frozenset()
+        return self._keeper.ask(lambda store: store.outbox.untried(EXERCISE), nowhere)
 
     def _overtakes(self, one: Outgoing) -> bool:
         """Whether an earlier one of its incident waits, where the file cannot say so because it has only that one."""
@@ -154,6 +163,25 @@ def passed_on(one: Outgoing, wall: float) -> Fate:
         at=wall,
         detail=one.detail,
         passed_on=True,
+    )
+
+
+def twin_of(one: Outgoing, channel: str, wall: float) -> Outgoing:
+    """The same for another channel, which stands in for that one."""
+    fresh = {"created": wall, "due": wall, "attempts": 0, "detail": "", "passed_on": False}
+    return msgspec.structs.replace(one, channel=channel, instead_of=one.channel, **fresh)
+
+
+def taken_back(one: Outgoing, wall: float) -> Fate:
+    """It is not to leave any more."""
+    return Fate(
+        key=one.key,
+        channel=one.channel,
+        state="dropped",
+        due=wall,
+        attempts=one.attempts,
+        at=wall,
+        detail=one.detail or "the exercise was over",
     )
 
 

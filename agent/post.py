@@ -15,7 +15,7 @@ import msgspec
 
 from agent.delivery import Delivered, Delivery, Line, put_off, rest
 from agent.journal import Journal, Priority
-from agent.outbox import CATCH_UP_S, NEVER, Outbox, decoded, encoded, fate_of, passed_on
+from agent.outbox import CATCH_UP_S, EXERCISE, NEVER, Outbox, decoded, encoded, fate_of, passed_on, twin_of
 from agent.store import Batch, Event, Fate, Outgoing
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ class Post:
         for name, line in self._lines.items():
             self._hasten(name, wall)
             line.look_at = 0.0
+
+    def others_wrote(self) -> None:
+        """An exercise may wait in the outbox, or have been taken back. It finds out now how each channel does."""
+        self.outbox.changed()
+        tried = self.outbox.exercised()
+        for name, line in self._lines.items():
+            line.look_again(at_once=name in tried)
 
     def _hasten(self, name: str, wall: float) -> None:
         self._keep(wall)
@@ -176,14 +183,14 @@ class Post:
         self._say(Priority.INFO, "notice.sent", one, outcome, late_s=round(wall - one.at))
 
     def _refused(self, one: Outgoing, line: Line, outcome: Outcome, wall: float) -> None:
-        self._mark(line, outcome, wall)
+        line.mark(outcome, wall)
         line.look_at = 0.0
         self._stand_in(one, line, wall)
         self._note(fate_of(one, "refused", wall, wall, outcome))
         self._say(Priority.ERROR, "notice.refused", one, outcome)
 
     def _failed(self, one: Outgoing, line: Line, outcome: Outcome, now: float, wall: float) -> None:
-        self._mark(line, outcome, wall)
+        line.mark(outcome, wall)
         line.failures += 1
         draw = random.random()  # noqa: S311 -- no secret
         later = put_off(outcome, one.attempts + 1, draw)
@@ -193,10 +200,6 @@ class Post:
             line.pass_on_at = now
         self._note(fate_of(one, "waiting", wall, wall + later, outcome))
         self._say(Priority.WARNING, "notice.failed", one, outcome, again_s=round(later))
-
-    def _mark(self, line: Line, outcome: Outcome, wall: float) -> None:
-        if not line.trouble:  # what was said first stays: each change of it would be worth a new report
-            line.trouble, line.since = outcome.detail or "it gives no reason", wall
 
     def _note(self, fate: Fate) -> None:
         self._unsaved().fates.append(fate)
@@ -236,12 +239,17 @@ class Post:
             line.pass_on_at = now + max(0.0 if stale else CATCH_UP_S, min(oldest + patience - wall, patience))
 
     def _stand_in(self, one: Outgoing, line: Line, wall: float) -> None:
-        """Tell it through the fallback as well."""
+        """Tell it through the fallback as well; of an exercise that has had one of its own."""
         other = line.channel.fallback
-        if one.passed_on or other is None or other not in self._lines or other == one.instead_of:
+        if (
+            one.passed_on
+            or other is None
+            or other not in self._lines
+            or one.instead_of == other
+            or one.what == EXERCISE
+        ):
             return
-        fresh = {"created": wall, "due": wall, "attempts": 0, "detail": "", "passed_on": False}
-        twin = msgspec.structs.replace(one, channel=other, instead_of=one.channel, **fresh)
+        twin = twin_of(one, other, wall)
         message = self._words(twin, wall)
         if message is not None:
             twin = msgspec.structs.replace(twin, message=encoded(message))

@@ -188,10 +188,27 @@ def _kinds(commands: Commands[Parser]) -> None:
 
 
 def _bundle(commands: Commands[Parser]) -> None:
-    parser = _add(commands, "bundle", "bundle", "write an archive for support: report, past, configuration, log, system")
+    parser = _add(
+        commands, "bundle", "bundle", "write an archive for support: report, past, configuration, log, system"
+    )
     parser.add_argument("file", nargs="?", metavar="FILE", help="where to; - is stdout (default: a new file here)")
     _with_config(parser)
     _with_language(parser)
+
+
+def _drill(commands: Commands[Parser]) -> None:
+    parser = _add(
+        commands, "drill", "drill", "an exercise through every channel: is everybody reached who is to be told?"
+    )
+    parser.add_argument(
+        "cause", nargs="?", metavar="CAUSE", default="isp.down", help="as if this had happened (default: isp.down)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="60s", default="60s", help="how long answers are awaited, 5s to 10m (default: 60s)"
+    )
+    _with_config(parser)
+    _with_language(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
 COMMANDS = {
@@ -204,6 +221,7 @@ COMMANDS = {
     "ack": _ack,
     "silence": _silence,
     "unsilence": _unsilence,
+    "drill": _drill,
     "bundle": _bundle,
     "reload": _reload,
     "config": _config,

@@ -83,6 +83,11 @@ class Outbox:
         sql = "SELECT DISTINCT channel FROM outbox WHERE state = 'waiting' AND incident = ?"
         return frozenset(str(channel) for (channel,) in self._ask(sql, incident))
 
+    def untried(self, what: str) -> frozenset[str]:
+        """The channels for which a notice of this sort waits for its first attempt."""
+        sql = "SELECT DISTINCT channel FROM outbox WHERE state = 'waiting' AND what = ? AND attempts = 0"
+        return frozenset(str(channel) for (channel,) in self._ask(sql, what))
+
     def of(self, incident: str) -> list[Outgoing]:
         """Who was told what of an incident, and who is to be: oldest first."""
         sql = f"SELECT {_COLUMNS} FROM outbox AS o WHERE o.incident = ? ORDER BY o.id"  # noqa: S608 -- names of our own fields

@@ -174,9 +174,10 @@ def sandbox(unit: str) -> list[str]:
     return [line for line in text.splitlines()[1:] if line and not line.startswith("#")]
 
 
-def test_the_timer_looks_from_the_same_sandbox_as_the_daemon() -> None:
+@pytest.mark.parametrize("unit", ["posagent-check.service", "posagent-drill.service"])
+def test_a_timer_starts_it_in_the_same_sandbox_as_the_daemon(unit: str) -> None:
     assert len(sandbox("posagent.service")) > 20
-    assert sandbox("posagent-check.service") == sandbox("posagent.service")
+    assert sandbox(unit) == sandbox("posagent.service")
 
 
 @pytest.mark.parametrize("path", sorted(UNITS.glob("drop-ins/*.conf")), ids=lambda path: path.stem)

@@ -298,7 +298,7 @@ def test_the_command_is_there_for_everybody(till: Till) -> None:
 
 def test_the_sandbox_is_tight(till: Till) -> None:
     """At most 2.0 of 10; systemd-analyze's own threshold counts in tenths."""
-    for unit in ("posagent.service", "posagent-check.service"):
+    for unit in ("posagent.service", "posagent-check.service", "posagent-drill.service"):
         till.run("systemd-analyze", "security", "--threshold=20", unit)
         offline = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", str(REPOSITORY / "systemd" / unit)]
         done = subprocess.run(offline, capture_output=True, text=True, timeout=60, check=False)
@@ -306,7 +306,8 @@ def test_the_sandbox_is_tight(till: Till) -> None:
 
 
 def test_systemd_finds_no_fault_with_the_units(till: Till) -> None:
-    for unit in ("posagent.service", "posagent-check.service", "posagent-check.timer"):
+    jobs = [f"posagent-{job}.{suffix}" for job in ("check", "drill") for suffix in ("service", "timer")]
+    for unit in ("posagent.service", *jobs):
         done = till.sh(f"systemd-analyze verify {unit} 2>&1")
         assert "posagent" not in done
 
