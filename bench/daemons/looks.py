@@ -44,7 +44,7 @@ class Looks:
 
     def __init__(self, interface: str) -> None:
         self._seen: dict[int, list[float]] = defaultdict(list)
-        self._ports: dict[int, int] = {}
+        self._numbers: dict[int, bytes] = {}
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP))
         program = b"".join(struct.pack("HBBI", *line) for line in TCP_SYNS)
         buffer = ctypes.create_string_buffer(program)
@@ -59,9 +59,9 @@ class Looks:
             with contextlib.suppress(OSError):
                 packet = self._socket.recv(128)
                 header = (packet[0] & 15) * 4
-                target, port = int.from_bytes(packet[16:20], "big"), int.from_bytes(packet[header : header + 2], "big")
-                if self._ports.get(target) != port:  # the same port once more is the kernel trying again
-                    self._ports[target] = port
+                target, number = int.from_bytes(packet[16:20], "big"), packet[header + 4 : header + 8]
+                if self._numbers.get(target) != number:  # the same sequence number is the kernel trying again
+                    self._numbers[target] = number
                     self._seen[target].append(time.monotonic())
 
     def regularity(self, addresses: Iterable[str], interval: float, since: float, till: float) -> Regularity:

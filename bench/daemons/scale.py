@@ -36,7 +36,7 @@ def measure(directory: Path, count: float, settle: float, seconds: float, everyb
             peer.start()
         well = _phase(peers, looks, settle, seconds)
         shop.swallow({check.address for peer in peers for check in peer.checks[::DEAD_SHARE]})
-        dead = _phase(peers, looks, settle, seconds)
+        dead = _phase(peers, looks, settle, seconds, {check.name for check in peers[0].checks[::DEAD_SHARE]})
     return {"count": int(count), "seconds": seconds, "dead_s": settle + seconds, "well": well, "dead": dead}
 
 
