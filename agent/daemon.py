@@ -307,11 +307,11 @@ class Daemon:
         if not self._is_warm(now):
             self._at["report"] = min(self._warm_at, now + 0.1)
             return
-        face = self._face()
-        wait = self.reporter.wait(now, face)
+        face, pressing = self._face(), self._pressing()
+        wait = self.reporter.wait(now, face, pressing)
         if wait <= 0.0:
             self._write_report(now, face)
-            wait = self.reporter.wait(now, face)
+            wait = self.reporter.wait(now, face, pressing)
         self._at["report"] = now + wait
 
     def _face(self) -> object:
@@ -325,6 +325,10 @@ class Daemon:
             sorted(self._levels().items()),
         )
 
+    def _pressing(self) -> object:
+        """What may not wait, however much else changes."""
+        return tuple(incident.id for incident in self.known.book.open)
+
     def _levels(self) -> dict[str, int]:
         return {incident.id: self.escalator.level(incident.id) for incident in self.known.book.open}
 
@@ -336,7 +340,7 @@ class Daemon:
             self._facts.silenced_until,
             self._levels(),
         )
-        found = self.reporter.write(self.known, facts, now, face, last=self.stopping)
+        found = self.reporter.write(self.known, facts, now, face, pressing=self._pressing(), last=self.stopping)
         if self.reporter.verdict_mark != self._verdict_mark:
             self._verdict_mark = self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
             self._save()
@@ -406,7 +410,7 @@ class Daemon:
         self.keeper.save(batch, durable=durable, everything=self._everything)
         news, self.keeper.news = self.keeper.news, []
         for event in news:
-            self._record(event)  # saved at the next turn
+            self._record(event, Priority.WARNING)  # that the state file was damaged; saved at the next turn
 
     def _everything(self) -> Batch:
         known = self.known

@@ -25,6 +25,8 @@ Fact = str | int | float | bool | BaseException | list[str] | tuple[str, ...] | 
 
 BURST = 10
 REFILL_S = 60.0
+TELLING, TELLING_BURST = ("incident.", "notice."), 200
+"""What a log is read for is said even on a day when everything breaks."""
 LONGEST_VALUE = 600
 LONGEST_LINE = 3500
 """Bytes. What is shorter than a page goes into a pipe as a whole or not at all, beside other writers too."""
@@ -65,7 +67,7 @@ class Journal:
     def say(self, priority: int, what: str, /, **facts: Fact) -> None:
         """One event, such as `say(Priority.WARNING, "incident.opened", cause="lan.cable_unplugged")`."""
         with self._lock:
-            allowance = self._allowances.setdefault(what, _Allowance())
+            allowance = self._allowances.get(what) or self._allowances.setdefault(what, _Allowance(_burst(what)))
             if not allowance.grants(self._clock()):
                 return
             counted: dict[str, Fact] = {"suppressed": allowance.take_suppressed() or None, "lost": self._lost or None}
@@ -108,18 +110,23 @@ class Journal:
             return False
 
 
+def _burst(what: str) -> int:
+    return TELLING_BURST if what.startswith(TELLING) else BURST
+
+
 class _Allowance:
     """How often one thing may still be said."""
 
-    def __init__(self) -> None:
-        self._left = float(BURST)
+    def __init__(self, burst: int) -> None:
+        self._burst = burst
+        self._left = float(burst)
         self._asked: float | None = None
         self._suppressed = 0
 
     def grants(self, moment: float) -> bool:
         """Whether it may be said now; if not, it is counted."""
         if self._asked is not None:
-            self._left = min(BURST, self._left + max(0.0, moment - self._asked) / REFILL_S)
+            self._left = min(self._burst, self._left + max(0.0, moment - self._asked) * self._burst / BURST / REFILL_S)
         self._asked = moment
         if self._left < 1:
             self._suppressed += 1

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 BURST, REFILL_S, APART_S = 20, 10.0, 0.1
 """Reports that may follow one another, how long one more takes to be earned, and the least time between two."""
-SHARE, AS_LARGE = 0.05, 256 * 1024
-"""What part of the time reports may take, and the bytes beyond which a report counts for several."""
+SHARE, AS_LARGE = 0.1, 256 * 1024
+"""What part of one processor reports may take, and the bytes beyond which a report counts for several."""
 AGAIN_S = 5.0
 """How soon a report that could not be written is tried again."""
 END_OF_TIME = 32503680000.0
@@ -45,6 +45,7 @@ class Reporter:
     """The newest report as written, for whoever serves it."""
     verdict_since: float | None = None
     _face: object = None
+    _pressing: object = None
     _verdict: object = None
     _written_at: float = float("-inf")
     _allowance: float = float(BURST)
@@ -61,14 +62,14 @@ class Reporter:
         found: Language = self.about["language"]
         return found
 
-    def wait(self, now: float, face: object) -> float:
-        """Seconds until the next report is due, 0 when it is due now."""
+    def wait(self, now: float, face: object, pressing: object = None) -> float:
+        """Seconds until the next report is due, 0 when it is due now. What is `pressing` is told in a storm too."""
         beat = self._written_at + self.heartbeat - now
         if face == self._face and not self._failed:
             return max(0.0, beat)
         self._earn(now)
         apart = self._written_at + max(APART_S, self._took / SHARE) - now
-        poor = 0.0 if self._allowance >= 1 else (1 - self._allowance) * REFILL_S
+        poor = 0.0 if self._allowance >= 1 or pressing != self._pressing else (1 - self._allowance) * REFILL_S
         again = self._written_at + AGAIN_S - now if self._failed else 0.0
         return max(0.0, min(beat, max(apart, poor, again)))
 
@@ -81,19 +82,28 @@ class Reporter:
         self.events = [*self.events, event][-EVENTS:]
         self.noted += 1
 
-    def write(self, known: Knowledge, facts: Facts, now: float, face: object, *, last: bool = False) -> report.Report:
+    def write(
+        self,
+        known: Knowledge,
+        facts: Facts,
+        now: float,
+        face: object,
+        *,
+        pressing: object = None,
+        last: bool = False,
+    ) -> report.Report:
         """Render and write. A disk that refuses is tried again. The `last` one of a daemon that stops is soon stale."""
         self._earn(now)
-        began = time.monotonic()
+        began = time.thread_time()
         wall, finding = time.time(), known.finding()
         self._note_verdict(finding, wall)
         found = rendering.render(
             known.all_looks(), finding, self._circumstances(known, facts, wall, last=last), known.confirmed()
         )
         self.last = report.encode(found)
+        self._took = time.thread_time() - began
         self._failed = not self.keeper.write(self.last)
-        self._face, self._written_at = face, now
-        self._took = time.monotonic() - began
+        self._face, self._pressing, self._written_at = face, pressing, now
         self._allowance = max(1.0 - self.heartbeat / REFILL_S, self._allowance - max(1.0, len(self.last) / AS_LARGE))
         return found
 

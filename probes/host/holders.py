@@ -22,7 +22,7 @@ PID_LIMIT = 1 << 22
 KERNEL_THREAD = 0x00200000
 INTERPRETER = re.compile(r"^(python|perl|ruby|node|java|mono|dotnet|php|wine|sh$|bash|dash|busybox)")
 GONE = " (deleted)"
-KNOWN_AT_MOST = 4096
+KNOWN_AT_MOST = 512
 _KNOWN: dict[tuple[Path, str, str], tuple[str, ...]] = {}
 
 

@@ -19,7 +19,7 @@ LISTEN = "0A"
 _NUMBERS = re.compile(r"-?\d{1,20}(?: -?\d{1,20})*", re.ASCII)
 COMMAND_LINE = 8192
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-KNOWN_AT_MOST = 4096
+KNOWN_AT_MOST = 2048
 _KNOWN: dict[tuple[Path, str, str], tuple[tuple[str, ...], str]] = {}
 """Names and command line of a process, by its id, the kernel's name for it, and its start: a program that becomes
 another one (exec) gets another name, and a till's hundreds of processes need not be read whole every 30 s."""
@@ -69,6 +69,8 @@ def everything(host: Host) -> list[Process]:
             process = _read(host, int(name))
             if process is not None:
                 found[process.pid] = process
+    for key in [key for key in _KNOWN if key[0] == host.root and int(key[1].partition(" ")[0]) not in found]:
+        _KNOWN.pop(key, None)  # it ended; another thread may be here too
     ours = {process.pid for process in found.values() if _is_posagent(process)}
     callers: set[int] = set()
     if host.is_this_machine:

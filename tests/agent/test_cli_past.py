@@ -27,6 +27,14 @@ NOW = time.time()
 TODAY = datetime.fromtimestamp(NOW).astimezone().date()
 
 
+@pytest.fixture(autouse=True)
+def just_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has its own now: the commands look at the clock themselves."""
+    moment = time.time()
+    monkeypatch.setattr(sys.modules[__name__], "NOW", moment)
+    monkeypatch.setattr(sys.modules[__name__], "TODAY", datetime.fromtimestamp(moment).astimezone().date())
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path, '[contacts]\nstore = "duty manager 8001"\n')
