@@ -5,12 +5,14 @@ What PCI DSS 3.3-3.5 ask of a reader of free text, as far as a pattern can know:
 - a number of 13 to 19 digits, grouped as cards are, that a card issuer could have given out and that passes the Luhn
   test, keeps its last four digits; an expiry date or security code right behind it keeps nothing;
 - magnetic track data takes its whole line with it; a hex dump that holds card data goes as a whole;
+- a number that was masked too little, or wrapped over two lines, is masked as if it stood there whole;
 - what is *called* a card number, track, expiry date, security code, PIN or password is masked whatever it looks like,
   and so are fields 2, 14, 35, 45, 52 and 55 of ISO 8583 and the tags 5A, 57, 5F20 and 5F24 of EMV;
 - times, versions, addresses, UUIDs and numbers no issuer has (from 0, from 1, from a year 20xx) stay as they are.
 
 In doubt a number is masked: about one random 16-digit number in fourteen is lost, so take trace and reference numbers
-from structured fields. Every pattern is linear in the length of the text.
+from structured fields. Every pattern is linear in the length of the text. What was encrypted, compressed or written in
+Base64 is not undone.
 """
 
 from __future__ import annotations
@@ -24,14 +26,27 @@ TRACK_DROPPED = "[line with track data dropped]"
 HEX_DROPPED = "[hex with card data dropped]"
 DIGITS_DROPPED = "[endless digits dropped]"
 ENDLESS = 1000
+_FIRST_SIX_LAST_FOUR = 10
+_SHORT = 400
+"""Characters: of a longer text of many lines each line is judged by itself."""
 
-_SEPARATOR = r"(?:[ \-._+/\u00a0\u2000-\u200b\u2010-\u2015\u202f\u00b7]|%20|%2[dD])"
+_SEPARATOR = r"(?:[ \-._+/\u00a0\u2000-\u200b\u2010-\u2015\u202f\u00b7\u2212\u3000\uff0d]|%(?:25)?2[0dD])"
 _HEX = "[0-9A-Fa-f]"
 _MONTH = r"(?:0[1-9]|1[0-2])"
 _YEAR = r"(?:1[5-9]|[2-4]\d)"
 _EXPIRY = rf"(?:{_MONTH}(?:[/-]|%2F)?{_YEAR}|{_YEAR}(?:[/-]|%2F)?{_MONTH})(?!\d)"
 
 # Every pattern begins with a plain set of characters where it can: that is what makes it cheap on ordinary text.
+# Groups between which the same few signs stand each time, whichever they are, and nothing else before or after.
+_GAP = r"[^\w\n]{1,4}+|&nbsp;|&#160;|\\t"
+_LIKE = re.compile(rf"\d{{1,8}}+(?P<gap>{_GAP})\d{{1,8}}+(?:(?P=gap)\d{{1,8}}+){{1,18}}+(?!\d|(?P=gap)\d|:[0-9A-Fa-f])")
+_ADDRESS = re.compile(r"[0-9A-Fa-f:]:\Z")
+_BREAK = re.compile(r"(?:\n|\\n)[ \t>]{0,8}(?P<rest>\d(?:[ \-]?\d){0,15}+)(?![.:/\-]?\d)")
+_BEFORE_BREAK = re.compile(r"(?P<begun>\d(?:[ \-]?\d){2,17})[ \-]?=?(?:\r|\\r)?\Z")
+_DATE = re.compile(r"(?:19|20)\d\d[01]\d|1[67]\d{8}(?!\d)")
+_STARS = r"(?:[*#\u2022\u25cf\uff0a]{1,16}|[xX]{2,16})"
+_HALF = re.compile(rf"{_STARS}(?:[ \-]{_STARS}){{0,3}}(?:[ \-]?\d){{0,12}}+(?!\d)")
+_SHOWN = re.compile(r"(?<!\d)\d(?:[ \-]?\d){5,17}[ \-]?\Z")
 _CHAIN = re.compile(rf"(?P<chain>\d(?:{_SEPARATOR}{{0,2}}\d){{12,}})(?P<unit> ?bytes\b)?")
 _ENDLESS = re.compile(rf"\d{{{ENDLESS},}}")
 _UUID = re.compile(rf"\b{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\b")
@@ -47,11 +62,19 @@ _TRACK = re.compile(
     r"|\d{12,19}(?:=|%3[Dd])\d{4}"  # track 2: number=expiry…
     rf"|\d{{12,19}}[Dd]\d\d{_MONTH}\d{{3}}"  # the same in hexadecimal
 )
-_DUMP = re.compile(rf"(?:{_HEX}{{2}} ){{9,}}{_HEX}{{2}}\b")
+_DUMP = re.compile(rf"\b{_HEX}{{2}}(?P<gap>[ :\-])(?:{_HEX}{{2}}(?P=gap)){{5,}}+(?:{_HEX}{{2}}\b)?")
+_LISTED = re.compile(rf"(?:(?:0[xX]|\\x|\\u00|&#x|%){_HEX}{{2}}[ ,:;]{{0,2}}+){{7,}}+")
+_ROWS = re.compile(
+    rf"(?:^[ \t]{{0,4}}{_HEX}{{4,8}}:?[ \t]{{1,3}}(?:{_HEX}{{2}}(?:{_HEX}{{2}})?[ \t]{{1,3}}){{2,16}}+"
+    rf"(?:{_HEX}{{2}}\b)?[^\n]{{0,24}}(?:\n|\Z))+",
+    re.MULTILINE,
+)
+_ROW = re.compile(rf"^[ \t]*{_HEX}{{4,8}}:?[ \t]+(?P<bytes>(?:{_HEX}{{2}}(?:{_HEX}{{2}})?(?:[ \t]{{1,2}}|$)){{1,17}})")
 _ASCII = re.compile(r"(?:(?:%|\\x|\\u00|0x)?3\d[ :,]?){13,}")
+_CODES = re.compile(r"(?:(?:&#)?(?:4[89]|5[0-7])[;, ]{1,2}){12,}+(?:4[89]|5[0-7])?")
 _PAN_TAG = re.compile(r"5[Aa](?P<length>0[7-9Aa])(?P<value>\d{13}[\dFf]{0,7})")
 _NAME_TAG = re.compile(rf"5[Ff]20(?P<length>[01]{_HEX})(?P<value>{_HEX}{{4,62}})")
-_EXPIRY_TAG = re.compile(r"(?P<tag>5[Ff]24[ :=]{0,3}(?:03[ :=]{0,3}(?=\d{6})|(?=\d{6}(?!\d))))\d{6}")
+_EXPIRY_TAG = re.compile(r"(?P<tag>5[Ff]24[\"'\]>)]{0,3}[ :=]{0,3}[\"'\[]?(?:03[ :=]{0,3}(?=\d{6})|(?=\d{6}(?!\d))))\d{6}")
 
 _IS = r"""["'\])]{0,3}\s{0,3}(?:value)?[:=：]?\s{0,3}["'\[(]{0,2}"""
 _FIELD = re.compile(
@@ -60,7 +83,7 @@ _FIELD = re.compile(
     rf"|45{_IS}(?P<track1>[^\"'\s]{{12,80}})|52{_IS}(?P<pin>{_HEX}{{16}})(?!{_HEX})|55{_IS}(?P<chip>{_HEX}{{16,512}}))",
     re.IGNORECASE,
 )
-_EQUALS = r"""["']?\s{0,3}[:=：]\s{0,3}["']?"""
+_EQUALS = r"""(?:\\{0,3}["'\])]{0,2}\s{0,3}[:=：]>?\s{0,3}\\{0,3}["'\[(]{0,2}|>\s{0,3}(?:<!\[CDATA\[)?)"""
 _CALLED = re.compile(
     r"(?:(?<![a-z])pan|card[ _-]?(?:no|num|number|nbr)|acct[ _-]?no|account[ _-]?number|卡号)"
     rf"{_EQUALS}(?P<pan>\d[\d .\-]{{10,24}}\d)"
@@ -73,26 +96,40 @@ _CALLED = re.compile(
     r"|authorization\s{0,3}[:=]\s{0,3}(?:basic |bearer )?(?P<credential>[^\s\"',;]{4,2000})",
     re.IGNORECASE,
 )
-_HINTS = re.compile(
-    "pan|card|acct|account|cv|csc|code|pin|track|exp|valid|pass|pwd|secret|key|token|auth|卡号|安全码|密码|磁道|有效期"
+# How these names begin, in small letters.
+_NAMES = "pan|card|acct|account|cav|cv|csc|security|verification|pin|track|exp|valid|pass|pwd|secret|api|access|auth"
+_HINTS = re.compile(_NAMES + "|卡号|安全码|密码|磁道|一磁道|二磁道|三磁道|有效期")
+# What an ASCII text must have, in small letters, before a pattern above can change it: the sign, tag or name that the
+# pattern is about, or 12 digits and among them a chain, groups that are alike, or bytes that mean digits.
+_MARKS = ("*", "^", "\\", "xx", "0x", "&nbsp", "&#", "5f2")
+_SIGNS = (
+    ("", re.compile(r"\d(?:[=^]|[ \-]?#|=?\r?\n[ \t>]{0,8}\d)")),
+    ("%", re.compile(r"%(?:[0-9a-f]{2}|b\d)")),
+    ('"', re.compile(r"\"0{0,2}[1-5]")),
+    ("", re.compile(r"[bdef](?:(?<=\bd)e|(?<=\bf)(?:ld)?|(?<=f)ield|(?<=b)it|(?<=e)lement)(?: id)?[ _#=\[(\"'.-]{0,3}\d")),
+    *((sign, re.compile(rf"(?:{_NAMES})[a-z0-9 _\-]{{0,16}}[\"'\])]{{0,3}}\s{{0,3}}[:=>]")) for sign in ":=>"),
 )
-# What a short ASCII text must have, in small letters, before a pattern above can change it: the sign, tag or word that
-# the pattern is about, or a chain of 12 digits, or the 26 digits that 13 bytes in ASCII are written with.
-_SIGNS = re.compile(r"[\"*^%=]|5f2|\b(?:de|f|bit|data)|" + _HINTS.pattern)
-_NEEDS_DIGITS, _NEEDS_ASCII = 12, 26
-_LONG = re.compile(rf"\d(?:[ \-._+/]{{0,2}}\d){{{_NEEDS_DIGITS - 1}}}")
+_NEEDS_DIGITS = 12
+_LONG = re.compile(
+    rf"[0-9](?:(?:[ \-._+/]{{0,2}}\d){{{_NEEDS_DIGITS - 1}}}|\d{{3,7}}+(?P<gap>{_GAP})\d{{3,8}}+(?P=gap)\d"
+    rf"|(?<!\d\d)(?P<one>{_GAP})\d(?P=one)\d(?P=one)\d(?!\d)|\d(?<!\d{{3}}):\d\d:\d\d:\d\d:|d\d{{5}}"
+    r"|(?<=3)\d[ :,]?(?:3\d[ :,]?){4}|(?:(?<=4)[89]|(?<=5)[0-7])[;, ]{1,2}(?:(?:4[89]|5[0-7])[;, ]{1,2}){4})"
+)
+# What stands behind a card in one run: its expiry date, or an amount in a field of fixed width.
+_FOLLOWS = re.compile(rf"{_YEAR}{_MONTH}(?:\d{{3}}|\Z)|000\d{{3,}}")
+_MESSAGE = re.compile(r"0[12458][0-3]0(?!0)")
 _BEHIND = re.compile(
-    rf"(?:(?<=\*\d{{4}})|(?<=\*[ \-.]\d{{4}}))(?P<gap>[ ,;|:/]{{1,3}})"
+    rf"(?:(?<=\*\d{{4}})|(?<=\*[ \-.]\d{{4}})|(?<=\*(?:\d[ \-.]\d\d|\d\d[ \-.]\d|\d\d\d[ \-.])\d))(?P<gap>[ ,;|:/\"'\t\x1c-\x1f]{{1,4}}|<FS>)"
     rf"(?P<expiry>{_EXPIRY}(?:[ ,;|:/]{{1,3}}\d{{3,4}}(?!\d))?|\d{{3}}(?![\d.,:]))"
 )
 
 _LAYOUTS = (
-    *((4, 4, 4, 4, last) for last in (3, 2, 1)),
+    *((4, 4, 4, 4, last) for last in (3, 2, 1)), (4, 4, 4, 5), (4, 4, 4, 6),
     *((4, 4, 4, 4), (8, 8), (6, 10), (6, 6, 4), (4, 12), (12, 4), (4, 8, 4), (8, 4, 4), (4, 4, 8)),  # 16
     *((4, 6, 5), (4, 4, 4, 3), (5, 5, 5), (4, 6, 4), (4, 4, 4, 2), (4, 4, 5), (4, 3, 3, 3), (4, 4, 4, 1)),  # 13 to 15
     *((6, 13), (8, 11), (6, 12), (6, 6, 7), (4, 4, 4, 7), (4, 4, 11)),  # UnionPay's 18 and 19
     *((2,) * pairs for pairs in (7, 8, 9, 10)),  # the bytes of a dump
-    *((1,) * digits for digits in (13, 14, 15, 16, 19)),
+    *((1,) * digits for digits in range(13, 20)),
 )
 # Lengths as characters, so that a layout is found with `startswith`.
 _BY_FIRST = {
@@ -118,29 +155,85 @@ def scrub(text: str, *, cut: bool = False) -> str:
     """The text without card data. `cut` says that it was cut off at its end: an unfinished number there is dropped."""
     if cut:
         text = text.rstrip("0123456789 -._+/=^;%")
+    if len(text) > _SHORT and "\n" in text:
+        return "".join(_without_wrapped("\n".join(_by_lines(text.split("\n")))))
     return text if _is_harmless(text) else _scrubbed(text)
+
+
+def _by_lines(lines: list[str]) -> Iterator[str]:
+    """Of a long text only lines that a pattern could change are looked at closely, with those they belong to."""
+    begin = end = 0
+    for place, line in enumerate(lines):
+        if (line.isdecimal() and len(line) < _NEEDS_DIGITS and line.isascii()) or _is_harmless(line):
+            continue
+        above, below = _reach(line, lines[place - 1] if place else "")
+        if place - above > end:
+            if end > begin:
+                yield _cleaned("\n".join(lines[begin:end]))
+            yield from lines[end : place - above]
+            begin = place - above
+        end = max(end, place + below + 1)
+    if end > begin:
+        yield _cleaned("\n".join(lines[begin:end]))
+    yield from lines[end:]
+
+
+def _reach(line: str, above: str) -> tuple[int, int]:
+    """How many lines above and below this one its meaning may reach: a dump's rows, a value below its name."""
+    if _ROW.match(line):
+        return 1, 1
+    return int(above.rstrip()[-1:] in tuple(":=")), 3 if line.rstrip()[-1:] in tuple(":=>\"'([{,") else 0
 
 
 def _is_harmless(text: str) -> bool:
     """No pattern can change it, which most texts tell at a glance. False where that takes a closer look."""
-    if not text.isascii() or _SIGNS.search(text.lower()):
+    if not text.isascii():
+        return False
+    small = text.lower()
+    if any(mark in small for mark in _MARKS) or any(mark in small and sign.search(small) for mark, sign in _SIGNS):
         return False
     digits = len(text) - len(text.encode().translate(None, b"0123456789"))
-    return digits < _NEEDS_DIGITS or (digits < _NEEDS_ASCII and not _LONG.search(text))
+    if digits < _NEEDS_DIGITS:
+        return True
+    return not (_LONG.search(small) or _ROW.match(text) or ("\n" in text and _ROWS.search(text)))
 
 
 def _scrubbed(text: str) -> str:
+    return "".join(_without_wrapped(_cleaned(text)))
+
+
+def _cleaned(text: str) -> str:
+    """All but what is wrapped over two lines."""
     text = _ENDLESS.sub(DIGITS_DROPPED, text)
     if _TRACK.search(text):
         text = "\n".join(TRACK_DROPPED if _TRACK.search(line) else line for line in text.split("\n"))
-    text = _ASCII.sub(_without_ascii, _DUMP.sub(_without_dump, text))
+    text = _ROWS.sub(_without_rows, text)
+    text = _ASCII.sub(_without_ascii, _LISTED.sub(_without_dump, _DUMP.sub(_without_dump, text)))
+    text = _CODES.sub(_without_codes, text)
     text = _PAN_TAG.sub(_without_tag, text)
     text = _NAME_TAG.sub(_without_tag, text)
     text = _EXPIRY_TAG.sub(lambda found: found["tag"] + MASK * 6, text)
     text = _FIELD.sub(_without_value, text)
-    if _HINTS.search(text.lower()):
-        text = _CALLED.sub(_without_value, text)
+    text = "".join(_without_called(text))
+    text = _LIKE.sub(_without_like, "".join(_without_half(text)))
     return _BEHIND.sub(_without_expiry, _CHAIN.sub(_without_cards, text))
+
+
+def _without_called(text: str) -> Iterator[str]:
+    """What is called by its name, masked. The names are looked for first: that is far quicker than the whole pattern."""
+    place = 0
+    for hint in _HINTS.finditer(_small(text)):
+        found = _CALLED.match(text, hint.start()) if hint.start() >= place else None
+        if found is not None:
+            yield text[place : found.start()]
+            yield _without_value(found)
+            place = found.end()
+    yield text[place:]
+
+
+def _small(text: str) -> str:
+    """In small letters, each at its place: the one letter that would become two is left out."""
+    return text.lower() if text.isascii() else text.replace("\u0130", "i").lower()
 
 
 def scrub_data(value: Any) -> Any:
@@ -265,10 +358,10 @@ def _cards_in(digits: str) -> Iterator[tuple[int, int]]:
             yield start, len(digits)
         for size in (16, 19, 15, 14):
             rest = digits[start + size :]
-            if (len(rest) in (3, 4) or re.match(rf"{_YEAR}{_MONTH}(?:\d{{3}}|\Z)", rest)) and is_card(
-                digits[start : start + size]
-            ):
+            if (len(rest) in (3, 4) or _FOLLOWS.match(rest)) and is_card(digits[start : start + size]):
                 yield start, start + size
+    if _MESSAGE.match(digits) and is_card(digits[4:]):
+        yield 4, len(digits)
     for found in re.finditer(r"(?=(1[3-9]))", digits):
         begin = found.start() + 2
         end = begin + int(found[1])
@@ -276,12 +369,90 @@ def _cards_in(digits: str) -> Iterator[tuple[int, int]]:
             yield begin, end
 
 
+def _without_like(found: re.Match[str]) -> str:
+    groups = found[0].split(found["gap"])
+    sizes = tuple(map(len, groups))
+    before = found.string[max(0, found.start() - 8) : found.start()]
+    is_part = before.removesuffix(found["gap"])[-1:].isdigit() or _ADDRESS.search(before)
+    if is_part or sizes not in _LAYOUTS or (sizes[0] == 2 and found["gap"] != ":") or not is_card("".join(groups)):
+        return found[0]
+    return _masked(found[0])
+
+
+def _without_half(text: str) -> Iterator[str]:
+    """Of a card number first six and last four may be known at most; where more is, only the last four stay."""
+    place = 0
+    for found in _HALF.finditer(text):
+        shown = _SHOWN.search(text[max(place, found.start() - 38) : found.start()])
+        written = shown[0] + found[0] if shown else ""
+        size, digits = len(re.sub("[ -]", "", written)), len(re.sub(r"\D", "", written))
+        if 13 <= size <= 19 and digits > _FIRST_SIX_LAST_FOUR and _ascii(written[0]) in "23456789":
+            yield text[place : found.end() - len(written)]
+            yield _masked(written)
+            place = found.end()
+    yield text[place:]
+
+
+def _without_wrapped(text: str) -> Iterator[str]:
+    """A card number that goes on in the next line, unless these are two lines of a column of numbers."""
+    place = 0
+    for found in _BREAK.finditer(text):
+        line = text[max(place, found.start() - 40) : found.start()].rpartition("\n")[2]
+        begun = _BEFORE_BREAK.search(line) if len(line) + len(found["rest"]) > _NEEDS_DIGITS else None
+        if begun is None or _DATE.match(found["rest"]):
+            continue
+        begin = found.start() - len(begun[0])
+        digits = re.sub(r"\D", "", begun["begun"] + found["rest"])
+        if text[begin - 1 : begin].isdigit() or not is_card(digits) or _is_column(text, begin, found.end()):
+            continue
+        yield text[place:begin]
+        yield _masked(text[begin : found.end()])
+        place = found.end()
+    yield text[place:]
+
+
+def _is_column(text: str, begin: int, end: int) -> bool:
+    """Whether both lines are numbers alone and so is the one before or behind them."""
+    before = text[max(0, begin - 40) : begin].split("\n")
+    behind = text[end : end + 40].split("\n")
+    if before[-1].strip() or behind[0].strip():
+        return False
+    return any(line.strip().isdigit() for line in (*before[-2:-1], *behind[1:2]))
+
+
+def _masked(written: str) -> str:
+    """The same with its last four digits at most, whatever stands between them."""
+    hidden = len(written)
+    for _ in range(4):
+        if written[:hidden].rstrip(" -")[-1:].isdigit():
+            hidden = len(written[:hidden].rstrip(" -")) - 1
+    return re.sub(r"\d", MASK, written[:hidden]) + written[hidden:]
+
+
+def _without_rows(found: re.Match[str]) -> str:
+    """A dump with addresses and letters beside it: a number may go on in the next row."""
+    rows = [row["bytes"] for line in found[0].split("\n") if (row := _ROW.match(line))]
+    packed = "".join("".join(rows).split())
+    return HEX_DROPPED + "\n" if _holds_card(packed) else found[0]
+
+
 def _without_dump(found: re.Match[str]) -> str:
-    packed = found[0].replace(" ", "")
+    packed = re.sub(rf"0[xX]|\\x|\\u00|&#x|[^0-9A-Fa-f]", "", found[0])
+    return HEX_DROPPED if _holds_card(packed) else found[0]
+
+
+def _holds_card(packed: str) -> bool:
+    """Whether there is card data in these bytes, packed or as letters."""
     if _TRACK.search(packed) or _PAN_TAG.search(packed):
-        return HEX_DROPPED
-    cards = any(True for run in re.findall(r"\d{13,}", packed) for _card in _cards_in(run[:ENDLESS]))
-    return HEX_DROPPED if cards else found[0]
+        return True
+    letters = bytes.fromhex(packed[: len(packed) // 2 * 2]).decode("latin-1")
+    runs = (*re.findall(r"\d{13,}", packed), *re.findall(r"[0-9]{13,}", letters))
+    return _TRACK.search(letters) is not None or any(True for run in runs for _card in _cards_in(run[:ENDLESS]))
+
+
+def _without_codes(found: re.Match[str]) -> str:
+    digits = "".join(chr(int(code)) for code in re.findall(r"\d\d", found[0]))
+    return DIGITS_DROPPED if any(True for _card in _cards_in(digits[:ENDLESS])) else found[0]
 
 
 def _without_ascii(found: re.Match[str]) -> str:
