@@ -26,6 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     """0 when the new configuration is in force, 78 when it is wrong, 3 when no daemon answers."""
     directory = state_directory()
     pid = daemon_pid(directory)
+    if pid is None and _is_hidden(f"{directory}/daemon.lock"):
+        raise Complaint(
+            f"posagent: cannot reload: this user may not read {directory}/daemon.lock, which tells whether a daemon "
+            "runs; run `sudo systemctl reload posagent`",
+            NOT_PERMITTED,
+        )
     if not pid:
         raise Complaint(
             f"posagent: cannot reload: no daemon holds {directory}/daemon.lock; start one: "
@@ -44,6 +50,15 @@ def run(arguments: argparse.Namespace) -> int:
     if report.get("config_sha256") != sha256:
         print(texts.phrase("reload.another", language))  # noqa: T201 -- the answer itself
     return 0
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether it is this user's rights that keep the file from being read, not that there is none."""
+    try:
+        read_file(path)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _checked(named: str | None) -> str | None:

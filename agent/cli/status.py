@@ -97,6 +97,8 @@ def _read(path: str) -> bytes:
         return read_file(path)
     except OSError as error:
         next_step = "run `posagent check --write` to look now and write it"
+        if isinstance(error, FileNotFoundError):
+            next_step = f"no daemon has written one (`systemctl start posagent` starts it); {next_step}"
         if isinstance(error, PermissionError):
             next_step = "ask for membership of the file's group, or run `posagent check` to look now"
         raise Complaint(f"posagent: cannot read {path}: {error.strerror}; {next_step}", 3) from None
