@@ -28,7 +28,7 @@ from probes.redact import scrub
 
 HOUR = 3600.0
 OFTEN = 3
-"""Reconnections within an hour that make a device useless; one is worth a warning."""
+"""Reconnections within an hour that make a device useless; one is worth a warning, unless a look saw the plug out."""
 REMEMBERED = 32
 UsbId = Annotated[str, Meta(pattern=r"^(0[xX])?[0-9a-fA-F]{1,4}$", title='a USB id in hex, such as "0b00"')]
 PortPath = Annotated[str, Meta(pattern=r"^\d+-\d+(\.\d+)*$", title='a USB port path, such as "1-1.2"')]
@@ -132,7 +132,7 @@ def _absent(wanted: Mapping[str, str], reading: Reading, kept: dict[str, Any]) -
 
 def _judge_one(settings: UsbSettings, device: usb.Device, kept: Memory) -> Observation:
     seen = kept["seen"][_key(device)]
-    again = len(seen["again"])
+    again = _reconnections(seen)
     facts = _facts(device, again)
     evidence = [f"serial {device.serial}"] if device.serial else []
     lacking = _undriven(settings, device)
@@ -194,6 +194,12 @@ def _undriven(settings: UsbSettings, device: usb.Device) -> str:
     return "any" if any(not any(i.driver for i in group) for group in groups) else ""
 
 
+def _reconnections(seen: Mapping[str, Any]) -> int:
+    """Within the last hour. Who pulls a plug and puts it back, even twice, has no poor cable; three times is one."""
+    pulled = len(seen["pulled"])
+    return len(seen["again"]) + (pulled if pulled >= OFTEN else 0)
+
+
 def _key(device: usb.Device) -> str:
     return f"{device.path} {device.vendor}"
 
@@ -201,20 +207,31 @@ def _key(device: usb.Device) -> str:
 def _remember(fitting: Iterable[usb.Device], reading: Reading, memory: Memory) -> dict[str, Any]:
     """Device numbers rise with each enumeration: a new number is a reconnection, unless the whole PC restarted.
 
-    A device that was gone for longer than an hour came back by somebody's hand; that is no reconnection.
+    A device that was gone for longer than an hour came back by somebody's hand; that is no reconnection. One that a
+    look saw gone was most likely pulled and put back: it is kept apart.
     """
     before: dict[str, Any] = dict(memory.get("seen", {})) if memory.get("boot") == reading.boot else {}
     now = reading.now
+    found: dict[str, Any] = {}
     for device in fitting:
         old = before.pop(_key(device), None)
         number = [device.bus, device.number]
-        new = {"id": device.id, "number": number, "speed": device.speed, "at": now, "again": []}
+        new: dict[str, Any] = {
+            "id": device.id,
+            "number": number,
+            "speed": device.speed,
+            "at": now,
+            "again": [],
+            "pulled": [],
+        }
         if old is not None:
-            changed = old["number"] != number and now - old["at"] < HOUR
-            new["again"] = [moment for moment in old["again"] if now - moment < HOUR][-20:] + [now] * changed
+            new |= {each: [at for at in old.get(each, []) if now - at < HOUR][-20:] for each in ("again", "pulled")}
+            if old["number"] != number and now - old["at"] < HOUR:
+                new["pulled" if old.get("gone") else "again"].append(now)
             if old["id"] == device.id and old["speed"] is not None:
                 new["speed"] = max(old["speed"], device.speed or 0)
-        before[_key(device)] = new
+        found[_key(device)] = new
+    before = {key: {**old, "gone": True} for key, old in before.items()} | found
     return {"boot": reading.boot, "seen": dict(list(before.items())[-REMEMBERED:])}
 
 
@@ -238,7 +255,10 @@ KIND = Kind(
         "usb.absent": "no such device is plugged in; a warning where the maker's terminal shows another product id",
         "usb.no_driver": "no driver, or another than `driver`, is bound to the interfaces that matter",
         "usb.slow": "runs below `min_speed`, or below what it once reached on this port: often a poor cable",
-        "usb.reconnecting": "dropped off and came back within the last hour: 1 warns, 3 fail",
+        "usb.reconnecting": (
+            "dropped off and came back within the last hour: 1 warns, 3 fail; "
+            "a plug that a look saw out counts from the third time on"
+        ),
         "usb.autosuspend": "the kernel may put it to sleep; terminals often do not wake up",
     },
 )

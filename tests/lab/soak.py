@@ -64,8 +64,8 @@ UNFIT = ("usb_reenumerating", "settlement_overdue", "line_32kbit")
 """A reconnection is spoken of for an hour; a close once seen stays seen; and looks that come six times as often as in a
 store fill such a line alone.
 """
-CARRIER, CARRIER_LOSSES, HOUR_S = ("cable_out", "interface_off"), 2, 3600.0
-"""A cable that is out for a third time within the hour is a poor one."""
+CABLES, LOSSES, HOUR_S = (("cable_out", "interface_off"), ("usb_gone",)), 2, 3600.0
+"""A cable that is out for a third time within the hour is a poor one; so is a USB plug."""
 SINGLE = tuple(
     name
     for name, fault in FAULTS.items()
@@ -377,13 +377,15 @@ def spread(seconds: Sequence[float]) -> str:
 
 def script(chance: random.Random, only: str = "", *, once: bool = False) -> Iterator[str]:
     """The faults of the day, as a till with a sound cable has them."""
-    losses: list[float] = []
+    losses: dict[tuple[str, ...], list[float]] = {cable: [] for cable in CABLES}
     for name in _shuffled(chance, only, once=once):
-        if any(part in CARRIER for part in name.split("+")):
-            losses = [at for at in losses if time.monotonic() - at < HOUR_S]
-            if len(losses) >= CARRIER_LOSSES:
-                continue
-            losses.append(time.monotonic())
+        out = [cable for cable in CABLES if any(part in cable for part in name.split("+"))]
+        for cable in out:
+            losses[cable] = [at for at in losses[cable] if time.monotonic() - at < HOUR_S]
+        if any(len(losses[cable]) >= LOSSES for cable in out):
+            continue
+        for cable in out:
+            losses[cable].append(time.monotonic())
         yield name
 
 

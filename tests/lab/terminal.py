@@ -32,7 +32,7 @@ def start_port(store: Store) -> None:
     store.start("pty", [sys.executable, "-I", "-S", "-c", HOLD_PTY], ready="/dev/pts/")
 
 
-def plug(store: Store, speed: str = "480", control: str = "on", number: str = "5", driven: bool = True) -> None:
+def plug(store: Store, speed: str = "480", control: str = "on", number: int = 5, driven: bool = True) -> None:
     """Put the terminal on the bus, as the kernel would show it."""
     facts = {
         "idVendor": VENDOR,
@@ -45,7 +45,7 @@ def plug(store: Store, speed: str = "480", control: str = "on", number: str = "5
         "bDeviceClass": "02",
         "bcdDevice": "0100",
         "busnum": "1",
-        "devnum": number,
+        "devnum": str(number),
         "bNumInterfaces": " 1",
         "power/control": control,
         "power/runtime_status": "active",
@@ -109,16 +109,21 @@ def _link(store: Store, path: str, to: str) -> None:
 
 @contextlib.contextmanager
 def replugged(store: Store, present: bool = True, **how: object) -> Iterator[None]:
-    """Have the terminal plugged in differently, or not at all, for a while; the POS software holds it again after."""
+    """Have the terminal plugged in differently, or not at all, for a while; the POS software holds it again after.
+
+    A plug that was out comes back under the next number, as with a real kernel. One that is in differently keeps its
+    number: it is a terminal that always was so.
+    """
+    number = int((store.root / DEVICE / "devnum").read_text())
     pull(store)
     try:
         if present:
-            plug(store, **how)  # type: ignore[arg-type]
+            plug(store, number=number, **how)  # type: ignore[arg-type]
             store.restart_pos()
         yield
     finally:
         pull(store)
-        plug(store)
+        plug(store, number=number if present else number + 1)
         store.restart_pos()
 
 
@@ -126,9 +131,10 @@ def replugged(store: Store, present: bool = True, **how: object) -> Iterator[Non
 def reenumerating(store: Store) -> Iterator[None]:
     """A bad cable: the terminal drops off the bus and comes back under the next number, twice a second."""
     enough = threading.Event()
+    first = int((store.root / DEVICE / "devnum").read_text())
 
     def wiggle() -> None:
-        number = 5
+        number = first
         while not enough.wait(0.5):
             number += 1
             _write(store, f"{DEVICE}/devnum", str(number))
@@ -140,7 +146,7 @@ def reenumerating(store: Store) -> Iterator[None]:
     finally:
         enough.set()
         hand.join()
-        _write(store, f"{DEVICE}/devnum", "5")
+        _write(store, f"{DEVICE}/devnum", str(first))
 
 
 @contextlib.contextmanager

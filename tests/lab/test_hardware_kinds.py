@@ -66,6 +66,8 @@ def test_a_terminal_comes_goes_and_flaps(machine: Machine, terminal: Any) -> Non
     assert eye.said() == ("fail", "usb.absent")
     terminal = replace(terminal, number=terminal.number + 1)
     machine.plug(terminal)
+    assert eye.said() == ("ok", "ok"), "who pulls a plug and puts it back has no poor cable"
+    terminal = machine.replug(terminal)
     assert eye.said() == ("warn", "usb.reconnecting")
     for _ in range(2):
         terminal = machine.replug(terminal)

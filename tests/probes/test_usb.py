@@ -197,7 +197,8 @@ def replay(*readings: Reading) -> Observation:
     return seen
 
 
-GONE = Reading((), now=30, boot="a")
+def gone(now: float) -> Reading:
+    return Reading((), now=now, boot="a")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,37 @@ GONE = Reading((), now=30, boot="a")
     [
         pytest.param([reading(5, 0), reading(5, 30)], (Status.OK, "ok"), 0, id="stays"),
         pytest.param([reading(5, 0), reading(6, 30)], (Status.WARN, "usb.reconnecting"), 1, id="once"),
-        pytest.param([reading(5, 0), GONE, reading(6, 60)], (Status.WARN, "usb.reconnecting"), 1, id="gone between"),
+        pytest.param([reading(5, 0), gone(30), reading(6, 60)], (Status.OK, "ok"), 0, id="pulled and put back"),
+        pytest.param(
+            [reading(5, 0), gone(10), gone(20), gone(30), reading(9, 36)], (Status.OK, "ok"), 0, id="pulled for a while"
+        ),
+        pytest.param(
+            [reading(5, 0), gone(10), reading(6, 20), gone(30), reading(7, 40)], (Status.OK, "ok"), 0, id="pulled twice"
+        ),
+        pytest.param(
+            [reading(5, 0), gone(10), reading(6, 20), gone(30), reading(7, 40), gone(50), reading(8, 60)],
+            (Status.FAIL, "usb.reconnecting"),
+            3,
+            id="gone thrice is a loose plug, seen or not",
+        ),
+        pytest.param(
+            [reading(5, 0), gone(10), reading(6, 20), gone(30), reading(7, 40), gone(3625), reading(8, 3630)],
+            (Status.OK, "ok"),
+            0,
+            id="pulled now and then",
+        ),
+        pytest.param(
+            [reading(5, 0), gone(10), reading(6, 20), reading(7, 30)],
+            (Status.WARN, "usb.reconnecting"),
+            1,
+            id="pulled, then dropping off unseen",
+        ),
+        pytest.param(
+            [reading(5, 0), reading(6, 10), reading(7, 20), gone(30), reading(8, 40), reading(9, 50)],
+            (Status.FAIL, "usb.reconnecting"),
+            3,
+            id="flapping, once seen gone",
+        ),
         pytest.param(
             [reading(5, 0), reading(6, 30), reading(7, 60), reading(8, 90)],
             (Status.FAIL, "usb.reconnecting"),
@@ -224,6 +255,20 @@ def test_reconnections_are_counted_over_an_hour(
     seen = replay(*readings)
     assert (seen.status, seen.reason) == expected
     assert seen.measurements["reconnects_per_hour"] == times
+
+
+def test_what_an_older_version_remembered_is_understood() -> None:
+    wanted = UsbSettings(kind="usb", vendor="2fb8")
+    entry = {"id": "2fb8:2205", "number": [1, 5], "speed": 480.0, "at": 0, "again": [0]}
+    seen = KIND.judge(wanted, reading(6, 30), {"boot": "a", "seen": {"1-1 2fb8": entry}})
+    assert (seen.reason, seen.measurements["reconnects_per_hour"]) == ("usb.reconnecting", 2)
+
+
+def test_of_two_terminals_the_one_that_was_pulled_is_forgiven() -> None:
+    (stays,) = reading(4, 0, path="1-2").devices
+    with_both, alone, back = reading(5, 0), gone(10), reading(6, 20)
+    looks = [msgspec.structs.replace(look, devices=(*look.devices, stays)) for look in (with_both, alone, back)]
+    assert replay(*looks).reason == "ok"
 
 
 def test_a_device_slower_than_it_once_was_on_this_port_is_slow() -> None:
