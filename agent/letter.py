@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ SOON_S = 4 * 3600.0
 """A deadline further away than this is not yet worth a line."""
 SUBJECTS, EVIDENCE, CAUTIONS = 2, 4, 2
 """So many items of a list go into a message: the page and `posagent incidents ID` have all of them."""
+_HAN = re.compile(r"[\u4e00-\u9fff]")
 _WORD = {"stop": "down", "degrade": "at_risk", "none": "none"}
 
 
@@ -77,8 +79,10 @@ class Letter:
         """As it was told before, or by its cause where that was in the other language."""
         if self.diagnosis is not None:
             return line(self.diagnosis.title)
-        if self.incident.headline and self.about.language == self.language:
-            return line(self.incident.headline)
+        headline = self.incident.headline
+        is_ours = self.language != "zh-CN" or _HAN.search(headline)  # `language` was set to Chinese since it opened
+        if headline and is_ours and self.about.language == self.language:
+            return line(headline)
         return self.advice.title
 
     def _where(self) -> str:

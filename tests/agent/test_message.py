@@ -173,6 +173,13 @@ def test_what_a_fault_is_about_is_named_in_the_other_language_too() -> None:
     )
 
 
+def test_a_fault_found_before_the_language_was_set_to_chinese_is_told_in_chinese() -> None:
+    about = msgspec.structs.replace(ABOUT, language="zh-CN")
+    message = compose(notice("resolved"), over(), about, "zh-CN", now=BEGAN + 2040)
+    assert "is unplugged" not in message.subject + message.text + message.markdown
+    assert "网线" in message.subject
+
+
 def test_there_is_a_link_only_where_there_is_a_page() -> None:
     assert "http" not in told().text
     assert told().data["url"] is None
