@@ -30,7 +30,7 @@ class Extent:
     pulls: int
 
 
-FULL = Extent((480, 330), (20, 200, 1000), (60, 150), 10, 2, 10)
+FULL = Extent((330, 330), (20, 200, 1000), (60, 150), 10, 2, 10)
 QUICK = Extent((40, 80), (1000,), (40, 45), 8, 1, 3)
 
 
@@ -69,7 +69,7 @@ def main(*, quickly: bool, write: bool) -> bool:
 
 
 def measure(*, quickly: bool) -> dict[str, Any]:
-    """All at once, but for the kernel's events; of the full run the footprint is measured when the rest is done."""
+    """All at once, but for the kernel's events; the footprint is measured when most of the rest is done."""
     extent, everybody = QUICK if quickly else FULL, int(not quickly)
     footprint = start("footprint", *extent.footprint)
     scales = [start("scale", size, *extent.scale, everybody) for size in extent.sizes]
