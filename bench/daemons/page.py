@@ -37,8 +37,8 @@ Written by `python -m bench --daemons --write` as root ({minutes}), all daemons 
 {versions}.
 
 All look at the same things every 30 s, over one cable, in a network namespace. Processor time is user and system time
-with all children, by the hour. Memory is PSS, in which promises are made. As the benchmark is in Python too, PSS flatters
-posagent here: *alone* counts whole what nobody else on a till uses, which is all but the libraries that systemd maps.
+with all children, by the hour. Memory is PSS, in which promises are made. As the benchmark is in Python too, PSS
+flatters posagent here: *alone* counts whole what nobody else on a till uses, all but the libraries that systemd maps.
 Written is what went to a real disk, and twice what was written when told to stop: posagent keeps what is well in memory
 for half an hour. Start-up is not counted. Prometheus, which scrapes the exporters, usually runs elsewhere and is told
 apart.
