@@ -154,7 +154,14 @@ class Escalator:
 
     def problems(self) -> list[str]:
         """What keeps people from being told, in one sentence each."""
-        return self.post.problems()
+        used = {name for name, channel in self._plan.config.channels.items() if channel.enabled}
+        deaf = [
+            level.name
+            for level in self._levels
+            if self._plan.config.escalation and not used.intersection(level.channels)
+        ]
+        silent = [f"level {name} of the escalation reaches nobody: its channels are switched off" for name in deaf]
+        return [*self.post.problems(), *silent]
 
     def level(self, incident: str) -> int:
         """How far an incident was escalated; 0: nobody was told yet."""

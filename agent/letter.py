@@ -100,13 +100,16 @@ class Letter:
         facts = {"where": self._where(), "word": word, "title": self.title, "level": self.notice.level}
         facts["age"], facts["into"] = self._lasted(), self.incident.joined_to
         facts["now"] = say(f"word.{self.about.payments}", self.language)
-        return say(f"subject.{self.what}", self.language, **facts)
+        return say(f"subject.{self._news()}", self.language, **facts)
+
+    def _news(self) -> str:
+        return "unwatched" if self.what == "resolved" and self.incident.unwatched else self.what
 
     def headline(self) -> str:
         """The first line of the text: what has happened."""
         verdict = texts.phrase(f"verdict.{self.about.payments}", self.language)
         facts = {"title": self.title, "verdict": verdict, "age": self._lasted(), "into": self.incident.joined_to}
-        return say(f"head.{self.what}", self.language, **facts)
+        return say(f"head.{self._news()}", self.language, **facts)
 
     def parts(self) -> Iterator[Part]:
         """What stands below it, the most urgent first: some channels cut what is long."""

@@ -150,7 +150,7 @@ def _title(incident: Incident, language: Language) -> str:
 def _state(incident: Incident) -> str:
     if incident.resolved_at is None:
         return "open"
-    return "joined" if incident.joined_to else "resolved"
+    return "joined" if incident.joined_to else "unwatched" if incident.unwatched else "resolved"
 
 
 def _data(incident: Incident, language: Language) -> dict[str, Any]:

@@ -289,7 +289,8 @@ class Casework:
         del self.open[incident.id]
         if incident.id not in self._known:  # opened and folded in one go: nobody heard of it
             return
-        over = replace(incident, resolved_at=self.now, joined_to=home.id if home else None)
+        unwatched = home is None and not any(name in self.tracks for name in incident.probes)
+        over = replace(incident, resolved_at=self.now, joined_to=home.id if home else None, unwatched=unwatched)
         self.ended.append(Change("joined" if home else "resolved", over))
         if self.rules.reopen_within > 0:
             self.recent.append(over)

@@ -43,6 +43,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Its title in the store's language, for lists."""
     joined_to: str | None = None
     """The incident that explains this one since; it is then resolved."""
+    unwatched: bool = False
+    """It ended because nothing of it is in the configuration any more: nobody knows whether it is over."""
     flapping: bool = False
     """It came back soon after it was gone, and is held open until it keeps quiet for a while."""
     previous: str | None = None

@@ -432,12 +432,14 @@ def test_probes_removed_by_a_reload_hold_no_incident_open() -> None:
     assert till.look() == ["#1 resolved"]
 
 
-def test_an_incident_all_of_whose_probes_were_removed_is_over() -> None:
+def test_an_incident_all_of_whose_probes_were_removed_ends_without_a_recovery() -> None:
     till = Till("auth")
     till.bad("auth")
     till.confirm(case("acquirer.unreachable", "auth"))
     del till.watched["auth"]
     assert till.look() == ["#1 resolved"]
+    (ended,) = till.book.recent
+    assert ended.unwatched
 
 
 def test_a_probe_that_a_reload_made_new_holds_its_incident_until_it_was_looked_at() -> None:

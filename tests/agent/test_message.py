@@ -202,6 +202,16 @@ def test_a_reminder_says_that_nobody_has_taken_charge_or_who_has() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("language", "subject", "never"),
+    [("en", "NO LONGER WATCHED", "RECOVERED"), ("zh-CN", "不再监测", "已恢复（")],
+)
+def test_what_nobody_watches_any_more_is_not_called_well(language: Language, subject: str, never: str) -> None:
+    said = told("resolved", incident=over(unwatched=True), after=2050, payments="ready", language=language)
+    assert subject in said.subject
+    assert never not in said.subject + said.text.partition("\n")[0]
+
+
 def test_the_recovery_says_from_when_to_when_and_what_is_true_now() -> None:
     said = told("resolved", incident=over(), after=2050, payments="ready")
     assert said.text == (
