@@ -572,7 +572,9 @@ def test_failed_transactions_are_remembered_when_the_record_no_longer_shows_them
     old = tuple(f"2026-11-19T10:{minute:02}:00.000Z|sale|1.00|declined|{minute:06}" for minute in range(50))
     new = tuple(f"2026-11-20T10:{minute:02}:00.000Z|sale|1.00|declined|{minute:06}" for minute in range(20))
     first = KIND.judge(probe(file="/x"), Reading(failed=old, last=GOOD, settled=GOOD), {})
-    second = KIND.judge(probe(file="/x"), Reading(failed=new, last=GOOD, settled=GOOD), json.loads(json.dumps(first.memory)))
+    second = KIND.judge(
+        probe(file="/x"), Reading(failed=new, last=GOOD, settled=GOOD), json.loads(json.dumps(first.memory))
+    )
     assert second.memory["failed"] == [*old[-40:], *new]
     assert second.measurements["failed_transactions"] == list(new)
     lost = KIND.judge(probe(file="/x"), Reading(problem={"detail": "gone", "why": "no_file"}), second.memory)
