@@ -65,16 +65,17 @@ _TRACK = re.compile(
 _DUMP = re.compile(rf"\b{_HEX}{{2}}(?P<gap>[ :\-])(?:{_HEX}{{2}}(?P=gap)){{5,}}+(?:{_HEX}{{2}}\b)?")
 _LISTED = re.compile(rf"(?:(?:0[xX]|\\x|\\u00|&#x|%){_HEX}{{2}}[ ,:;]{{0,2}}+){{7,}}+")
 _ROWS = re.compile(
-    rf"(?:^[ \t]{{0,4}}{_HEX}{{4,8}}:?[ \t]{{1,3}}(?:{_HEX}{{2}}(?:{_HEX}{{2}})?[ \t]{{1,3}}){{2,16}}+"
-    rf"(?:{_HEX}{{2}}\b)?[^\n]{{0,24}}(?:\n|\Z))+",
-    re.MULTILINE,
+    rf"(?:\b{_HEX}{{4,8}}:?[ \t]{{1,3}}(?:{_HEX}{{2}}(?:{_HEX}{{2}})?[ \t]{{1,3}}){{1,16}}+"
+    rf"(?:{_HEX}{{2}}\b)?[^\n]{{0,80}}(?:\n[ \t]{{0,4}}|\Z))+"
 )
-_ROW = re.compile(rf"^[ \t]*{_HEX}{{4,8}}:?[ \t]+(?P<bytes>(?:{_HEX}{{2}}(?:{_HEX}{{2}})?(?:[ \t]{{1,2}}|$)){{1,17}})")
+_ROW = re.compile(rf"\b{_HEX}{{4,8}}:?[ \t]+(?P<bytes>(?:{_HEX}{{2}}(?:{_HEX}{{2}})?(?:[ \t]{{1,2}}|$)){{1,17}})")
 _ASCII = re.compile(r"(?:(?:%|\\x|\\u00|0x)?3\d[ :,]?){13,}")
 _CODES = re.compile(r"(?:(?:&#)?(?:4[89]|5[0-7])[;, ]{1,2}){12,}+(?:4[89]|5[0-7])?")
 _PAN_TAG = re.compile(r"5[Aa](?P<length>0[7-9Aa])(?P<value>\d{13}[\dFf]{0,7})")
 _NAME_TAG = re.compile(rf"5[Ff]20(?P<length>[01]{_HEX})(?P<value>{_HEX}{{4,62}})")
-_EXPIRY_TAG = re.compile(r"(?P<tag>5[Ff]24[\"'\]>)]{0,3}[ :=]{0,3}[\"'\[]?(?:03[ :=]{0,3}(?=\d{6})|(?=\d{6}(?!\d))))\d{6}")
+_EXPIRY_TAG = re.compile(
+    r"(?P<tag>5[Ff]24[\"'\]>)]{0,3}[ :=]{0,3}[\"'\[]?(?:03[ :=]{0,3}(?=\d{6})|(?=\d{6}(?!\d))))\d{6}"
+)
 
 _IS = r"""["'\])]{0,3}\s{0,3}(?:value)?[:=：]?\s{0,3}["'\[(]{0,2}"""
 _FIELD = re.compile(
@@ -106,7 +107,12 @@ _SIGNS = (
     ("", re.compile(r"\d(?:[=^]|[ \-]?#|=?\r?\n[ \t>]{0,8}\d)")),
     ("%", re.compile(r"%(?:[0-9a-f]{2}|b\d)")),
     ('"', re.compile(r"\"0{0,2}[1-5]")),
-    ("", re.compile(r"[bdef](?:(?<=\bd)e|(?<=\bf)(?:ld)?|(?<=f)ield|(?<=b)it|(?<=e)lement)(?: id)?[ _#=\[(\"'.-]{0,3}\d")),
+    (
+        "",
+        re.compile(
+            r"[bdef](?:(?<=\bd)e|(?<=\bf)(?:ld)?|(?<=f)ield|(?<=b)it|(?<=e)lement)(?: id)?[ _#=\[(\"'.-]{0,3}\d"
+        ),
+    ),
     *((sign, re.compile(rf"(?:{_NAMES})[a-z0-9 _\-]{{0,16}}[\"'\])]{{0,3}}\s{{0,3}}[:=>]")) for sign in ":=>"),
 )
 _NEEDS_DIGITS = 12
@@ -119,12 +125,15 @@ _LONG = re.compile(
 _FOLLOWS = re.compile(rf"{_YEAR}{_MONTH}(?:\d{{3}}|\Z)|000\d{{3,}}")
 _MESSAGE = re.compile(r"0[12458][0-3]0(?!0)")
 _BEHIND = re.compile(
-    rf"(?:(?<=\*\d{{4}})|(?<=\*[ \-.]\d{{4}})|(?<=\*(?:\d[ \-.]\d\d|\d\d[ \-.]\d|\d\d\d[ \-.])\d))(?P<gap>[ ,;|:/\"'\t\x1c-\x1f]{{1,4}}|<FS>)"
+    rf"(?:(?<=\*\d{{4}})|(?<=\*[ \-.]\d{{4}})|(?<=\*(?:\d[ \-.]\d\d|\d\d[ \-.]\d|\d\d\d[ \-.])\d))"
+    rf"(?P<gap>[ ,;|:/\"'\t\x1c-\x1f]{{1,4}}|<FS>)"
     rf"(?P<expiry>{_EXPIRY}(?:[ ,;|:/]{{1,3}}\d{{3,4}}(?!\d))?|\d{{3}}(?![\d.,:]))"
 )
 
 _LAYOUTS = (
-    *((4, 4, 4, 4, last) for last in (3, 2, 1)), (4, 4, 4, 5), (4, 4, 4, 6),
+    *((4, 4, 4, 4, last) for last in (3, 2, 1)),
+    (4, 4, 4, 5),
+    (4, 4, 4, 6),
     *((4, 4, 4, 4), (8, 8), (6, 10), (6, 6, 4), (4, 12), (12, 4), (4, 8, 4), (8, 4, 4), (4, 4, 8)),  # 16
     *((4, 6, 5), (4, 4, 4, 3), (5, 5, 5), (4, 6, 4), (4, 4, 4, 2), (4, 4, 5), (4, 3, 3, 3), (4, 4, 4, 1)),  # 13 to 15
     *((6, 13), (8, 11), (6, 12), (6, 6, 7), (4, 4, 4, 7), (4, 4, 11)),  # UnionPay's 18 and 19
@@ -180,7 +189,7 @@ def _by_lines(lines: list[str]) -> Iterator[str]:
 
 def _reach(line: str, above: str) -> tuple[int, int]:
     """How many lines above and below this one its meaning may reach: a dump's rows, a value below its name."""
-    if _ROW.match(line):
+    if _ROW.search(line):
         return 1, 1
     return int(above.rstrip()[-1:] in tuple(":=")), 3 if line.rstrip()[-1:] in tuple(":=>\"'([{,") else 0
 
@@ -195,7 +204,7 @@ def _is_harmless(text: str) -> bool:
     digits = len(text) - len(text.encode().translate(None, b"0123456789"))
     if digits < _NEEDS_DIGITS:
         return True
-    return not (_LONG.search(small) or _ROW.match(text) or ("\n" in text and _ROWS.search(text)))
+    return not (_LONG.search(small) or _ROW.search(text) or ("\n" in text and _ROWS.search(text)))
 
 
 def _scrubbed(text: str) -> str:
@@ -220,7 +229,7 @@ def _cleaned(text: str) -> str:
 
 
 def _without_called(text: str) -> Iterator[str]:
-    """What is called by its name, masked. The names are looked for first: that is far quicker than the whole pattern."""
+    """What is called by its name, masked. The names are looked for first, which is far quicker."""
     place = 0
     for hint in _HINTS.finditer(_small(text)):
         found = _CALLED.match(text, hint.start()) if hint.start() >= place else None
@@ -431,13 +440,13 @@ def _masked(written: str) -> str:
 
 def _without_rows(found: re.Match[str]) -> str:
     """A dump with addresses and letters beside it: a number may go on in the next row."""
-    rows = [row["bytes"] for line in found[0].split("\n") if (row := _ROW.match(line))]
+    rows = [row["bytes"] for line in found[0].split("\n") if (row := _ROW.search(line))]
     packed = "".join("".join(rows).split())
     return HEX_DROPPED + "\n" if _holds_card(packed) else found[0]
 
 
 def _without_dump(found: re.Match[str]) -> str:
-    packed = re.sub(rf"0[xX]|\\x|\\u00|&#x|[^0-9A-Fa-f]", "", found[0])
+    packed = re.sub(r"0[xX]|\\x|\\u00|&#x|[^0-9A-Fa-f]", "", found[0])
     return HEX_DROPPED if _holds_card(packed) else found[0]
 
 

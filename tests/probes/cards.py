@@ -6,6 +6,7 @@ are made up of counting digits and a check digit.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
@@ -184,9 +185,11 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "per cent, each digit": lambda card: "".join(f"%{ord(digit):x}" for digit in card),
     "ASCII codes": lambda card: f"rx [{', '.join(str(ord(digit)) for digit in card)}]",
     "ISO 8583": lambda card: f"0200702404802000C080{len(card)}{card}00000000000001234500012",
-    "ISO 8583, printed": lambda card: f"<field id=\"2\" value=\"{card}\"/>\n<field id=\"14\" value=\"2712\"/>",
+    "ISO 8583, printed": lambda card: f'<field id="2" value="{card}"/>\n<field id="14" value="2712"/>',
     "ISO 8583, listed": lambda card: f"Field   2 [{len(card)}] = {card}\nField  14 = 2712",
-    "ISO 8583, Python": lambda card: f"{{'t': '0200', '2': '{card}', '3': '000000', '14': '2712', '35': '{track2(card)}'}}",
+    "ISO 8583, Python": lambda card: (
+        f"{{'t': '0200', '2': '{card}', '3': '000000', '14': '2712', '35': '{track2(card)}'}}"
+    ),
     "ISO 8583, DE 35": lambda card: f"DE035 LLVAR {len(card) + 18} {track2(card)}",
     "ISO 8583, Chinese": lambda card: f"[域2] = [{card}]  [域14] = [2712]",
     "JSON": lambda card: json.dumps({"pan": card, "expiry": "12/27", "cvv": "737", "amount": 128.5}),
@@ -222,9 +225,9 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "too little masked: twelve and stars": lambda card: f"card {card[:-4]}****",
     "too little masked: ten and the last four": lambda card: f"card {card[: len(card) - 6]}**{card[-4:]}",
     "too little masked: all but two": lambda card: f"card {card[:8]}XX{card[10:]}",
-    "too little masked: groups": lambda card: f"card {card[:4]} {card[4:8]} **** {card[12:]} of {card[8:12]}"
-    if len(card) == 16
-    else f"card {card[:-4]}xxxx",
+    "too little masked: groups": lambda card: (
+        f"card {card[:4]} {card[4:8]} **** {card[12:]}" if len(card) == 16 else f"card {card[:-4]}xxxx"
+    ),
     "too little masked: the first and stars": lambda card: f"card {card[: len(card) - 3]}###",
 }
 """What is done to it. The names are the tests' ids."""
@@ -287,22 +290,22 @@ def leaks(text: str, case: Case) -> str:
     for gone in case.gone:
         if gone in text:
             return gone
-    for reading in _readings(text):
+    for reading in readings(text):
         for place in range(len(case.card) - 8):
-            if case.card[place : place + 8] in reading:
-                return case.card[place : place + 8]
+            part = case.card[place : place + 8]
+            if part in reading and len(part.strip("0")) > 3:
+                return part
     return ""
 
 
-def _readings(text: str) -> Iterator[str]:
+def readings(text: str) -> Iterator[str]:
     """The digits that different readers would see."""
     plain = unicodedata.normalize("NFKC", unquote(unquote(text)))
-    yield re.sub(r"\D", "", plain)
-    yield re.sub(r"[\W_]|0x|\\x", "", plain)
-    for code in (r"(?:0x|\\x|\\u00|&#x|%)?3(\d)", r"(?:&#)?(?:4[89]|5[0-7])(?:;|, |\b)"):
-        found = re.finditer(rf"(?:{code}[\s,:;-]{{0,2}}){{8,}}", plain)
-        for run in found:
-            if code.startswith("(?:0x"):
-                yield "".join(re.findall(code, run[0]))
-            else:
-                yield "".join(chr(int(number)) for number in re.findall(r"\d\d", run[0]))
+    yield re.sub(r"[^\d*]", "", plain)
+    yield re.sub(r"[^\w*]|_|0x|\\x", "", plain)
+    bare = re.sub(r"(?:0x|\\x|\\u00|&#x?)(?=[0-9a-f]{2})", "", html.unescape(plain))
+    for run in re.findall(r"(?:3\d[\s,:;-]{0,2}){8,}", bare):
+        yield re.sub(r"3(\d)\W*", r"\1", run)
+    for run in re.findall(r"(?:(?:4[89]|5[0-7])[\s,;]{1,2}){7,}\d\d", bare):
+        yield "".join(chr(int(code)) for code in re.findall(r"\d\d", run))
+    yield re.sub(r"[^\d*]", "", html.unescape(plain))
