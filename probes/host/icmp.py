@@ -152,7 +152,8 @@ class _Line:
         number = next(_sequence) & 0xFFFF
         self.sent[number] = time.monotonic(), time.time()
         try:
-            ping3.send_one_ping(self.socket, self.address, self.identity, number, PAYLOAD)
+            send = getattr(ping3.send_one_ping, "__wrapped__", ping3.send_one_ping)  # spare what it would log
+            send(self.socket, self.address, self.identity, number, PAYLOAD)
         except OSError as error:
             self._refuse(error, number)
 
