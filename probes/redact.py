@@ -38,7 +38,7 @@ _EXPIRY = rf"(?:{_MONTH}(?:[/-]|%2F)?{_YEAR}|{_YEAR}(?:[/-]|%2F)?{_MONTH})(?!\d)
 
 # Every pattern begins with a plain set of characters where it can: that is what makes it cheap on ordinary text.
 # Groups between which the same few signs stand each time, whichever they are, and nothing else before or after.
-_GAP = r"[^\w\n]{1,4}+|&nbsp;|&#160;|\\t"
+_GAP = r"(?![ .+/-]\d)[^\w\n]{1,4}+|&nbsp;|&#160;|\\t"
 _LIKE = re.compile(rf"\d{{1,8}}+(?P<gap>{_GAP})\d{{1,8}}+(?:(?P=gap)\d{{1,8}}+){{1,18}}+(?!\d|(?P=gap)\d|:[0-9A-Fa-f])")
 _ADDRESS = re.compile(r"[0-9A-Fa-f:]:\Z")
 _BREAK = re.compile(r"(?:\n|\\n)[ \t>]{0,8}(?P<rest>\d(?:[ \-]?\d){0,15}+)(?![.:/\-]?\d)")
@@ -102,24 +102,23 @@ _NAMES = "pan|card|acct|account|cav|cv|csc|security|verification|pin|track|exp|v
 _HINTS = re.compile(_NAMES + "|卡号|安全码|密码|磁道|一磁道|二磁道|三磁道|有效期")
 # What an ASCII text must have, in small letters, before a pattern above can change it: the sign, tag or name that the
 # pattern is about, or 12 digits and among them a chain, groups that are alike, or bytes that mean digits.
-_MARKS = ("*", "^", "\\", "xx", "0x", "&nbsp", "&#", "5f2")
-_SIGNS = (
-    ("", re.compile(r"\d(?:[=^]|[ \-]?#|=?\r?\n[ \t>]{0,8}\d)")),
-    ("%", re.compile(r"%(?:[0-9a-f]{2}|b\d)")),
-    ('"', re.compile(r"\"0{0,2}[1-5]")),
-    (
-        "",
-        re.compile(
-            r"[bdef](?:(?<=\bd)e|(?<=\bf)(?:ld)?|(?<=f)ield|(?<=b)it|(?<=e)lement)(?: id)?[ _#=\[(\"'.-]{0,3}\d"
-        ),
-    ),
-    *((sign, re.compile(rf"(?:{_NAMES})[a-z0-9 _\-]{{0,16}}[\"'\])]{{0,3}}\s{{0,3}}[:=>]")) for sign in ":=>"),
+_SIGN = re.compile(
+    r"[*^\\&xf%\"=#\n](?:(?<=[*^\\])|(?<=\d=)|(?<=\d#)|(?<=\d[ \-]#)|(?<=[0x]x)|(?<=&)(?:nbsp|#)|(?<=5f)2"
+    r"|(?<=%)(?:[0-9a-f]{2}|b\d)|(?<=\")0{0,2}[1-5]|(?<=\n)[ \t>]{0,8}\d)"
 )
+_NUMBERED = re.compile(
+    r"[bdef](?:(?<=\bd)e|(?<=\bf)(?:ld)?|(?<=f)ield|(?<=b)it|(?<=e)lement)(?: id)?[ _#=\[(\"'.-]{0,3}\d"
+)
+_NAMED = re.compile(rf"(?:{_NAMES})[a-z0-9 _\-]{{0,16}}[\"'\])]{{0,3}}\s{{0,3}}[:=>]")
 _NEEDS_DIGITS = 12
+_NEXT = r"[ \-._+/]"
 _LONG = re.compile(
-    rf"[0-9](?:(?:[ \-._+/]{{0,2}}\d){{{_NEEDS_DIGITS - 1}}}|\d{{3,7}}+(?P<gap>{_GAP})\d{{3,8}}+(?P=gap)\d"
-    rf"|(?<!\d\d)(?P<one>{_GAP})\d(?P=one)\d(?P=one)\d(?!\d)|\d(?<!\d{{3}}):\d\d:\d\d:\d\d:|d\d{{5}}"
-    r"|(?<=3)\d[ :,]?(?:3\d[ :,]?){4}|(?:(?<=4)[89]|(?<=5)[0-7])[;, ]{1,2}(?:(?:4[89]|5[0-7])[;, ]{1,2}){4})"
+    rf"[0-9](?<!\d\d)(?:(?<!\d{_NEXT}\d)(?<!\d{_NEXT}{{2}}\d)(?:{_NEXT}{{0,2}}\d){{{_NEEDS_DIGITS - 1}}}"
+    rf"|\d{{3,7}}+(?P<gap>{_GAP})\d{{3,8}}+(?P=gap)\d|(?P<one>{_GAP})\d(?P=one)\d(?P=one)\d(?!\d)|\d:\d\d:\d\d:\d\d:)"
+)
+_BYTES = re.compile(
+    r"[345d](?:(?<=\dd)\d{5}|(?<=3)\d[ :,]?(?:3\d[ :,]?){4}"
+    r"|(?:(?<=4)[89]|(?<=5)[0-7])[;, ]{1,2}(?:(?:4[89]|5[0-7])[;, ]{1,2}){4})"
 )
 # What stands behind a card in one run: its expiry date, or an amount in a field of fixed width.
 _FOLLOWS = re.compile(rf"{_YEAR}{_MONTH}(?:\d{{3}}|\Z)|000\d{{3,}}")
@@ -199,12 +198,18 @@ def _is_harmless(text: str) -> bool:
     if not text.isascii():
         return False
     small = text.lower()
-    if any(mark in small for mark in _MARKS) or any(mark in small and sign.search(small) for mark, sign in _SIGNS):
+    if (":" in small or "=" in small or ">" in small) and _NAMED.search(small):
         return False
     digits = len(text) - len(text.encode().translate(None, b"0123456789"))
+    if digits == 0:
+        return True
+    if _SIGN.search(small) or _NUMBERED.search(small):
+        return False
     if digits < _NEEDS_DIGITS:
         return True
-    return not (_LONG.search(small) or _ROW.search(text) or ("\n" in text and _ROWS.search(text)))
+    return not (
+        _LONG.search(small) or _BYTES.search(small) or _ROW.search(text) or ("\n" in text and _ROWS.search(text))
+    )
 
 
 def _scrubbed(text: str) -> str:
