@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent import texts
@@ -24,6 +25,7 @@ from tests.agent.daemons import POSAGENT, Desk
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NOW = time.time()
+NOW_AT_IMPORT = NOW
 TODAY = datetime.fromtimestamp(NOW).astimezone().date()
 
 
@@ -33,6 +35,8 @@ def just_now(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = time.time()
     monkeypatch.setattr(sys.modules[__name__], "NOW", moment)
     monkeypatch.setattr(sys.modules[__name__], "TODAY", datetime.fromtimestamp(moment).astimezone().date())
+    for name in ("CABLE", "LINE", "NAMES"):
+        monkeypatch.setattr(sys.modules[__name__], name, later(globals()[name], moment - NOW_AT_IMPORT))
 
 
 @pytest.fixture
@@ -58,6 +62,13 @@ def incident(name: str, cause: str, ago: float, lasted: float | None, **more: An
         | {"id": name, "cause": cause, "began_at": NOW - ago - 10, "opened_at": NOW - ago}
         | {"resolved_at": None if lasted is None else NOW - ago + lasted}
         | more
+    )
+
+
+def later(one: Incident, seconds: float) -> Incident:
+    over = one.resolved_at + seconds if one.resolved_at is not None else None
+    return msgspec.structs.replace(
+        one, began_at=one.began_at + seconds, opened_at=one.opened_at + seconds, resolved_at=over
     )
 
 
