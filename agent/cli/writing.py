@@ -69,7 +69,7 @@ def person(named: str | None) -> str:
 
     if named is None:
         named = os.environ.get("SUDO_USER") or _login() or "?"
-    return scrub(one_line("--by", named, NAME))
+    return scrub(one_line("--by", scrub(named), NAME))
 
 
 def _login() -> str:
@@ -85,7 +85,7 @@ def said(option: str, text: str) -> str:
     """What somebody typed, without what might be card data: it goes to many people."""
     from probes.redact import scrub
 
-    return scrub(one_line(option, text, TEXT))
+    return scrub(one_line(option, scrub(text), TEXT))
 
 
 def one_line(option: str, text: str, most: int) -> str:
