@@ -55,8 +55,11 @@ with _sparing():
 SLOTS = 12
 """Phases within one interval, at least SLOT_S apart."""
 SLOT_S = 1.0
-SMALL = 24
-"""Up to so many probes of one interval share few phases: to wake costs a sleeping till more than the look itself."""
+FEW, SOME = 16, 64
+"""Up to so many probes of one interval share one phase, or a few: a look that follows another costs half of one that
+wakes a till that sleeps."""
+CROWD = 4
+"""So many times more probes may share the phases they had before a reload."""
 JITTER = 0.05
 """Each beat comes up to this part of the interval early or late, so that stores do not knock in step."""
 TOO_EARLY = 0.25
@@ -77,6 +80,7 @@ class Beats:
         self._salt = os.urandom(8)  # so that tills with the same probes do not look at the same moment
         self._probes: dict[str, Probe] = {}
         self._slots: dict[str, _Slot] = {}
+        self._shared: dict[float, int] = {}
         self._soon: dict[str, float] = {}
         self._scheduler = _StepSafe(timezone=UTC, executors={"default": _Inline()})
         self._thread: threading.Thread | None = None
@@ -133,9 +137,10 @@ class Beats:
     def _arrange_slots(self) -> None:
         members: dict[tuple[float, int, int], list[str]] = {}
         together = Counter(float(probe.interval) for probe in self._probes.values())
+        self._shared = {each: _phases(number, self._shared.get(each)) for each, number in together.items()}
         for probe in self._probes.values():
             interval = max(float(probe.interval), 0.001)
-            slots = max(1, min(SLOTS, int(interval / SLOT_S), _phases(together[float(probe.interval)])))
+            slots = max(1, min(SLOTS, int(interval / SLOT_S), self._shared[float(probe.interval)]))
             place = zlib.crc32(probe.name.encode("utf-8", "replace") + self._salt) % slots
             members.setdefault((interval, place, slots), []).append(probe.name)
         wanted = {f"slot:{interval!r}:{place}": (interval, place / slots) for interval, place, slots in members}
@@ -163,9 +168,12 @@ class Beats:
             self._due(name)
 
 
-def _phases(probes: int) -> int:
-    """Of few sizes, so that a reload that adds a probe leaves the others' phases alone."""
-    return SLOTS // 4 if probes <= SMALL else SLOTS
+def _phases(probes: int, before: int | None) -> int:
+    """How many phases so many probes share. `before`: how many they shared so far, which holds as long as it can, so
+    that a reload leaves the phases of what is unchanged alone."""
+    if before is not None and probes <= CROWD * {1: FEW, SLOTS // 4: SOME}.get(before, math.inf):
+        return before
+    return 1 if probes <= FEW else SLOTS // 4 if probes <= SOME else SLOTS
 
 
 class _Slot:
