@@ -100,7 +100,7 @@ class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
             description="time between two reports of the daemon while nothing changes (10s to 1d); a reader may call "
             "the report stale after twice this time and a little"
         ),
-    ] = Seconds(300)
+    ] = Seconds(600)
 
 
 class History(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
