@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -360,8 +361,9 @@ def test_after_a_sleep_everything_is_looked_at_at_once_and_the_sleep_is_told(age
         *(clock - 3600 * (name != "monotonic") for name, clock in read_clocks()._asdict().items())
     )
     agent.daemon.lookout.news.put(Call("nothing"))
-    report = agent.until(lambda report: "suspended" in agent.events())
-    assert report["agent"]["events"][-1]["text"].startswith("this PC slept for 1 h")
+    report = agent.until(lambda report: any(each["what"] == "suspended" for each in report["agent"]["events"]))
+    (slept,) = (each["text"] for each in report["agent"]["events"] if each["what"] == "suspended")
+    assert slept.startswith("this PC slept for 1 h")
     checked = probe(before, "disk")["checked_at"]
     ends = time.monotonic() + 3
     while agent.daemon.known.looks["disk"].checked_at <= moment(checked):
@@ -424,7 +426,7 @@ def test_a_turn_with_a_thousand_probes_costs_less_than_a_tenth_of_a_millisecond(
         best = min(best, (time.thread_time() - began) / 20)
     daemon.keeper.close()
     print(f"\na turn with a thousand probes: {best * 1e6:.0f} µs")
-    assert best < 100e-6
+    assert best < (5e-4 if "coverage" in sys.modules else 1e-4)
 
 
 def test_a_second_daemon_is_refused(agent: Agent) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -310,7 +311,7 @@ def test_two_hundred_looks_are_explained_at_once() -> None:
         found = explain(worst, {})
         took.append(time.perf_counter() - began)
     _assert_each_trouble_is_explained_once(worst, found)
-    assert min(took) < 0.05
+    assert min(took) < (0.3 if "coverage" in sys.modules else 0.05)
 
 
 def test_statuses_that_are_no_trouble_are_left_alone() -> None:
