@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import argparse
 import re
 import time
@@ -61,16 +62,16 @@ def _hand_in(store: Store, arguments: argparse.Namespace, language: Language) ->
     problem.show(facts, arguments.report, language, arguments.config)
 
 
-class _Page:
+class _Page(abc.ABC):
     """Something to print."""
 
+    @abc.abstractmethod
     def data(self) -> Any:
         """For programs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def lines(self) -> Iterator[str]:
         """For people."""
-        raise NotImplementedError
 
 
 class _List(_Page):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from bench.daemons.shop import Shop
 
 
 @dataclass
-class Peer:
+class Peer(abc.ABC):
     """A daemon that runs in a shop and can say what it believes to be broken."""
 
     name: str
@@ -32,13 +33,13 @@ class Peer:
         path.mkdir(exist_ok=True)
         return path
 
+    @abc.abstractmethod
     def start(self) -> None:
         """Write the configuration and start the daemon."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def broken(self) -> set[str]:
         """Return the checks that it reports as broken, beyond doubt as it understands that."""
-        raise NotImplementedError
 
     def must_live(self) -> None:
         """End the benchmark when the daemon has died."""

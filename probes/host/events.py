@@ -7,6 +7,7 @@ kernel repeats itself for counters, lease times and radio statistics; neighbours
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import errno
 import fcntl
@@ -53,7 +54,7 @@ class Event(NamedTuple):
     what: str
 
 
-class Source:
+class Source(abc.ABC):
     """A socket that becomes readable when the kernel has something to tell."""
 
     topics: tuple[str, ...]
@@ -88,9 +89,9 @@ class Source:
         """Stop listening."""
         self._socket.close()
 
+    @abc.abstractmethod
     def _read(self, data: bytes) -> list[Event]:
         """What changed by one datagram."""
-        raise NotImplementedError
 
 
 class Devices(Source):
