@@ -19,20 +19,20 @@ import msgspec
 
 from agent import __version__, absence, homes, rendering, state, systemd
 from agent.config import opening_hours
-from agent.delivery import Delivered
 from agent.diagnosis import Diagnosis, explain
-from agent.escalator import Escalator, Ways
 from agent.examination import Findings
 from agent.journal import Journal, Priority
 from agent.keeper import Keeper, all_of
 from agent.knowledge import CERTAIN, Knowledge
 from agent.ledger import Ledger
 from agent.lock import lock
-from agent.lookout import NEAR, Call, Lookout, News, Wake
 from agent.places import places
 from agent.reporter import EVENTS, Facts, Reporter
 from agent.runner import Look
 from agent.store import Batch, Event
+from agent.telling.delivery import Delivered
+from agent.telling.escalator import Escalator, Ways
+from agent.watching.lookout import NEAR, Call, Lookout, News, Wake
 from probes.host import command
 
 if TYPE_CHECKING:

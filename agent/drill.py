@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from agent.outbox import EXERCISE, encoded, taken_back
 from agent.store import Batch, Event, Outgoing
+from agent.telling.outbox import EXERCISE, encoded, taken_back
 
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.config.model import Channel
     from agent.incidents import Incident
-    from agent.message import About, Message
     from agent.store import Store
+    from agent.telling.message import About, Message
     from agent.texts import Language
     from probes.model import Scalar
 
@@ -72,7 +72,7 @@ class Exercise:
     def messages(self) -> dict[str, Message]:
         """By channel: what its readers get, marked as an exercise."""
         from agent.escalation import Notice
-        from agent.message import compose
+        from agent.telling.message import compose
 
         notice = Notice(f"{self.id}/drill", "drill", self.id, 0, tuple(self.channels), self.at)
         incident, about = self._incident(), self._about()
@@ -101,8 +101,8 @@ class Exercise:
     def _about(self) -> About:
         from agent.advice import site_of
         from agent.config.hours import zone_of
-        from agent.message import About
         from agent.rendering import circumstances_of_this_machine
+        from agent.telling.message import About
 
         config = self._config
         return About(

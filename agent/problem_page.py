@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent import texts
-from agent.layout import clock
+from agent.telling.layout import clock
 
 if TYPE_CHECKING:
     from agent.problem_report import ProblemReport

@@ -14,8 +14,8 @@ import msgspec
 
 from agent import __version__, texts
 from agent.advice import SiteAdvice
-from agent.letter import advice_on, evidence_of
 from agent.report import stamp
+from agent.telling.letter import advice_on, evidence_of
 from probes import records
 from probes.redact import scrub
 

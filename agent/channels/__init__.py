@@ -41,7 +41,7 @@ from probes.host import Host
 from probes.model import Denied, NotFitted, OutOfTime, Unsupported
 
 if TYPE_CHECKING:
-    from agent.message import Message
+    from agent.telling.message import Message
 
 __all__ = ["Outcome", "send"]
 

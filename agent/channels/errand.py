@@ -12,7 +12,7 @@ from agent.config.secret import Secret
 from probes.host import Host
 
 if TYPE_CHECKING:
-    from agent.message import Message
+    from agent.telling.message import Message
 
 C_co = TypeVar("C_co", bound=Channel, covariant=True)
 

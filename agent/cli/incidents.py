@@ -143,7 +143,7 @@ def _title(incident: Incident, language: Language) -> str:
     """As it was told when it was opened; to a reader of the other language by its cause alone."""
     if incident.headline and bool(_HAN.search(incident.headline)) == (language == "zh-CN"):
         return incident.headline
-    from agent.letter import advice_on
+    from agent.telling.letter import advice_on
 
     return advice_on(incident, language, None).title
 
@@ -253,7 +253,7 @@ class _One(_Page):
         return texts.phrase("diagnosis.no_contact", self._language, party=party, code=self._incident.party)
 
     def _lists(self) -> Iterator[tuple[str, Sequence[str]]]:
-        from agent.letter import evidence_of
+        from agent.telling.letter import evidence_of
 
         what, language = self._incident, self._language
         yield "diagnosis.because", evidence_of(what, language)
@@ -283,7 +283,7 @@ def _words(config: str | None, incident: Incident, language: Language) -> tuple[
     """What is advised and whom to call; a configuration that is broken today still lets the past be read."""
     from agent.advice import site_of
     from agent.cli.configured import load
-    from agent.letter import advice_on
+    from agent.telling.letter import advice_on
 
     try:
         loaded = load(config)

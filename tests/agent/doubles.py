@@ -22,7 +22,7 @@ import trustme
 from agent.channels import Outcome, send
 from agent.config.model import Channel
 from agent.config.secret import Secret
-from agent.message import Message
+from agent.telling.message import Message
 from tests.probes import talk
 
 SECRET = "hunter2-7f3a9c51"

@@ -15,15 +15,15 @@ from agent.channels.outcome import Outcome, delivered, failed
 from agent.config import parse
 from agent.config.model import Channel
 from agent.config.read import Source
-from agent.delivery import Delivered
-from agent.escalator import Escalator, Ways
 from agent.incidents import Book, Change, Incident
 from agent.journal import Journal
 from agent.keeper import Keeper
 from agent.knowledge import Knowledge
-from agent.message import Message
 from agent.plan import Plan
 from agent.store import Batch, Event
+from agent.telling.delivery import Delivered
+from agent.telling.escalator import Escalator, Ways
+from agent.telling.message import Message
 
 NOON = 1_795_348_800.0
 """2026-11-22 12:00 UTC, a Sunday."""

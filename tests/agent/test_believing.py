@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from agent import state
-from agent.examiner import GATHER_S, SLOWEST_S, Examiner
 from agent.incidents import Change
 from agent.knowledge import Rules
 from agent.verdict import Word
+from agent.watching.examiner import GATHER_S, SLOWEST_S, Examiner
 from probes.model import Impact
 from tests.agent.tills import NOON, Till
 

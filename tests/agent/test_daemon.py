@@ -22,10 +22,10 @@ from agent.daemon import Daemon
 from agent.discovery import probes_to_check
 from agent.examination import Findings
 from agent.journal import Journal
-from agent.lookout import Call
 from agent.plan import Plan
 from agent.runner import Look
 from agent.store import Store
+from agent.watching.lookout import Call
 from probes.model import Observation, Status, ok
 from tests.agent.kinds import make_kind, make_probe, sleep_for, teach
 
@@ -289,7 +289,7 @@ def test_an_examination_that_fails_is_told_and_the_next_one_is_tried(
 
     agent.start()
     with monkeypatch.context() as broken:
-        broken.setattr("agent.examiner.examine", fails)
+        broken.setattr("agent.watching.examiner.examine", fails)
         agent.file("log").unlink()
         report = agent.until(lambda report: report["agent"]["problems"])
         assert report["agent"]["problems"] == [

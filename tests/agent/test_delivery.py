@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import delivery
 from agent.channels.outcome import Outcome, delivered, failed
 from agent.config.channels import CommandChannel
 from agent.config.model import Channel
-from agent.delivery import Delivered, Delivery, put_off, rest
-from agent.message import Message
+from agent.telling import delivery
+from agent.telling.delivery import Delivered, Delivery, put_off, rest
+from agent.telling.message import Message
 from probes.model import Seconds
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.incidents import Case, update
-from agent.message import Message
 from agent.state import Track
 from agent.store import Note, Silence, Store
+from agent.telling.message import Message
 from probes.model import Status
 from tests.agent.telling import NOON, STAFF, Desk, World, fault, plan_of
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.examination import Findings, Recent
-from agent.examiner import GATHER_S, HURRIED_S, PATIENT_AFTER, SLOWEST_S, Examiner
+from agent.watching.examiner import GATHER_S, HURRIED_S, PATIENT_AFTER, SLOWEST_S, Examiner
 from probes.host import Host
 from probes.model import Settings
 from tests.agent.kinds import make_kind, make_probe, sleep_for, teach
@@ -170,7 +170,7 @@ def test_what_fails_in_an_examination_is_its_answer(monkeypatch: pytest.MonkeyPa
     def fails(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a rule of diagnosis is wrong")
 
-    monkeypatch.setattr("agent.examiner.examine", fails)
+    monkeypatch.setattr("agent.watching.examiner.examine", fails)
     _answers, found = examined()
     assert isinstance(found, ZeroDivisionError)
 

@@ -11,8 +11,8 @@ import pytest
 
 from agent.examination import Findings
 from agent.knowledge import Rules
-from agent.lookout import BREATH_S, HASTE_S, HASTES, Lookout, News
 from agent.runner import Look
+from agent.watching.lookout import BREATH_S, HASTE_S, HASTES, Lookout, News
 from probes.model import Memory, NetworkSettings, Probe
 from tests.agent.kinds import make_kind, make_probe, sleep_for, teach
 from tests.agent.tills import Till
@@ -30,7 +30,7 @@ class Watch:
         monkeypatch.setattr(self.lookout.pool, "ask", self.ask)
         monkeypatch.setattr(self.lookout.beats, "soon", lambda name, _delay: self.soon.append(name))
         monkeypatch.setattr(self.lookout.beats, "arrange", lambda _probes, now_first: None)
-        monkeypatch.setattr("agent.examiner.threading.Thread.start", lambda _thread: None)
+        monkeypatch.setattr("agent.watching.examiner.threading.Thread.start", lambda _thread: None)
         begin = self.lookout.examiner.begin
 
         def note(probes: list[Probe], *more: object, waited: float) -> None:

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import letter, message, problem_page, problem_report, texts
+from agent import problem_page, problem_report, texts
 from agent.cli import ack, charges, silence, writing
 from agent.escalation import Notice
 from agent.incidents import Incident, Seen
-from agent.message import About, Message, compose, late
 from agent.report import DiagnosisPart, EvidencePart
 from agent.store import Note
+from agent.telling import letter, message
+from agent.telling.message import About, Message, compose, late
 from tests.probes.test_redact import DIRTY, INNOCENT
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent import pool as pools
-from agent.pool import Pool
 from agent.runner import Look
+from agent.watching import pool as pools
+from agent.watching.pool import Pool
 from probes.host import Host
 from probes.model import Memory, Observation, Probe, Settings, Status, ok
 from tests.agent.kinds import make_kind, make_probe, raising, sleep_for, teach

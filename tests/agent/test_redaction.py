@@ -19,10 +19,10 @@ from agent.cli import writing
 from agent.escalation import Notice
 from agent.incidents import Incident, Seen
 from agent.journal import Journal, Priority
-from agent.message import About, compose
 from agent.oneshot import check
 from agent.report import encode
 from agent.store import Note, Store
+from agent.telling.message import About, compose
 from probes.model import Observation, Status
 from tests.agent.telling import NOON, Desk, fault
 from tests.probes.cards import leaks, readings

@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent import scheduler
-from agent.scheduler import Beats, _Every
+from agent.watching import scheduler
+from agent.watching.scheduler import Beats, _Every
 from probes.model import Probe, Seconds
 from tests.agent.kinds import make_probe
 
@@ -275,19 +275,19 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["agent.__main__", "agent.cli", "agent.oneshot", "agent.pool"])
+@pytest.mark.parametrize("module", ["agent.__main__", "agent.cli", "agent.oneshot", "agent.watching.pool"])
 def test_who_looks_once_does_not_pay_for_the_scheduler(module: str) -> None:
     assert "apscheduler" not in imported_by(f"import {module}")
 
 
 def test_the_scheduler_brings_neither_asyncio_nor_process_pools_along() -> None:
-    known = imported_by("import agent.scheduler")
+    known = imported_by("import agent.watching.scheduler")
     assert "apscheduler.schedulers.base" in known
     assert not known & {"asyncio", "multiprocessing", "concurrent.futures.process", "apscheduler.executors.pool"}
 
 
 def test_whoever_wants_asyncio_afterwards_gets_the_real_one() -> None:
-    assert "asyncio.events" in imported_by("import agent.scheduler, asyncio; asyncio.run")
+    assert "asyncio.events" in imported_by("import agent.watching.scheduler, asyncio; asyncio.run")
     assert "apscheduler.executors.pool" in imported_by(
-        "import agent.scheduler, apscheduler.executors.pool as p; p.ThreadPoolExecutor(1)"
+        "import agent.watching.scheduler, apscheduler.executors.pool as p; p.ThreadPoolExecutor(1)"
     )

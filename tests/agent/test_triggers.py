@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.triggers import TOPICS, Debounce, Triggers, concerned
+from agent.watching.triggers import TOPICS, Debounce, Triggers, concerned
 from probes import registry
 from probes.host.events import OVERRUN, Event
 from probes.model import Probe
@@ -32,7 +32,7 @@ class Filter(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
 assert libc.prctl(22, 2, ctypes.byref(Filter(len(code), ctypes.addressof(program)))) == 0  # PR_SET_SECCOMP
-from agent.triggers import Triggers
+from agent.watching.triggers import Triggers
 triggers = Triggers(print)
 triggers.start()
 print(triggers.problem)

@@ -16,17 +16,18 @@ from pathlib import Path
 
 import msgspec
 
-from agent import channels, message  # noqa: F401 -- once, before the forks
+from agent import channels  # noqa: F401 -- once, before the forks
 from agent.config import parse
 from agent.config.read import Source
-from agent.delivery import Delivered
-from agent.escalator import Escalator, Ways
 from agent.incidents import Book, Change, Incident
 from agent.journal import Journal
 from agent.keeper import Keeper
 from agent.knowledge import Knowledge
 from agent.plan import Plan
 from agent.store import Batch, Event
+from agent.telling import message  # noqa: F401
+from agent.telling.delivery import Delivered
+from agent.telling.escalator import Escalator, Ways
 from probes.host import http  # noqa: F401
 
 CONFIG = """

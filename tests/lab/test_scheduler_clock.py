@@ -17,7 +17,7 @@ WATCHED_S = 3.5
 STEPS = (3600, 0, -3600, 0, -YEARS_26, 0, 7200)
 CHILD = """
 import dataclasses, sys, time
-from agent.scheduler import Beats
+from agent.watching.scheduler import Beats
 from probes.model import Seconds
 from tests.agent.kinds import make_probe
 

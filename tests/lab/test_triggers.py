@@ -26,7 +26,7 @@ from tests.lab.fakehw import PAX, Machine
 REPO = Path(__file__).parents[2]
 LISTEN = """
 import json, os, sys, threading, time
-from agent.triggers import Triggers
+from agent.watching.triggers import Triggers
 say = threading.Lock()
 def tell(**facts):
     with say:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.delivery import Delivered, Delivery, Line, put_off, rest
 from agent.journal import Journal, Priority
-from agent.outbox import CATCH_UP_S, EXERCISE, NEVER, Outbox, decoded, encoded, fate_of, passed_on, twin_of
 from agent.store import Batch, Event, Fate, Outgoing
+from agent.telling.delivery import Delivered, Delivery, Line, put_off, rest
+from agent.telling.outbox import CATCH_UP_S, EXERCISE, NEVER, Outbox, decoded, encoded, fate_of, passed_on, twin_of
 
 if TYPE_CHECKING:
     from agent.channels.outcome import Outcome
     from agent.config.escalation import NotifySettings
     from agent.config.model import Channel
     from agent.keeper import Keeper
-    from agent.message import Message
+    from agent.telling.message import Message
 
 LATE_S = 120.0
 """Of a notice that leaves later than this it is asked what happened meanwhile."""
@@ -294,7 +294,7 @@ class Post:
         line.look_at = NEVER if line.hand else now + self.outbox.next_in(name, wall)  # each answer looks again
 
     def _give(self, one: Outgoing, wall: float) -> None:
-        from agent.message import late
+        from agent.telling.message import late
 
         message = decoded(one.message) or self._words(one, wall)
         if message is None:

@@ -1,7 +1,7 @@
 """Can a way to reach people that hangs or is dead delay anybody else? No: each channel has a thread of its own.
 
 A thread sends one notice at a time and hands what came of it to `answer`. What is to be sent, when, and how often is
-decided elsewhere (`agent.post`); how long to wait after a failure is said here.
+decided elsewhere (`agent.telling.post`); how long to wait after a failure is said here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import msgspec
 if TYPE_CHECKING:
     from agent.channels.outcome import Outcome
     from agent.config.model import Channel
-    from agent.message import Message
     from agent.store import Outgoing
+    from agent.telling.message import Message
 
 FIRST_S, LONGEST_S = 5.0, 1800.0
 """How long a channel rests after its first failure in a row, and at most."""

@@ -19,7 +19,7 @@ from agent.store.words import NoticeState
 if TYPE_CHECKING:
     from agent.channels.outcome import Outcome
     from agent.keeper import Keeper
-    from agent.message import Message
+    from agent.telling.message import Message
 
 NEVER = float("inf")
 CATCH_UP_S = 5.0
@@ -192,7 +192,7 @@ def encoded(message: Message) -> str:
 
 def decoded(noted: str) -> Message | None:
     """From the outbox; None where it is no message."""
-    from agent.message import Message
+    from agent.telling.message import Message
 
     return value(Message, noted)
 

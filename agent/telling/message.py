@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from agent.advice import SiteAdvice
-from agent.layout import clock, markdown, offset, plain
-from agent.letter import OVER, Letter, say
 from agent.report import stamp
+from agent.telling.layout import clock, markdown, offset, plain
+from agent.telling.letter import OVER, Letter, say
 
 if TYPE_CHECKING:
     from agent.incidents import Incident

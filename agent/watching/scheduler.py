@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
-from agent.bell import Bell
+from agent.watching.bell import Bell
 from probes.model import Probe
 
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from agent.escalation import Notice
     from agent.incidents import Incident
     from agent.knowledge import Knowledge
-    from agent.message import About, Message
     from agent.plan import Plan
     from agent.report import DiagnosisPart
     from agent.store import Note
+    from agent.telling.message import About, Message
     from agent.texts import Language
 
 
@@ -40,8 +40,8 @@ class Wording:
     def about(self, incident: Incident, charge: Note | None, deadline: float | None, level: int) -> About:
         """All that a message about this incident says besides. `deadline`: of the next settlement."""
         from agent.advice import site_of
-        from agent.message import About
         from agent.rendering import circumstances_of_this_machine
+        from agent.telling.message import About
 
         config, finding = self._plan.config, self._known.finding()
         breaks_batch = incident.impact == "stop" or incident.cause.startswith("settlement.")
@@ -65,6 +65,8 @@ class Wording:
 
 def compose(notice: Notice, incident: Incident, about: About, language: Language, wall: float) -> Message:
     """The message, at this moment: Unix seconds."""
-    from agent.message import compose as made  # with all the texts that it needs: only once there is something to tell
+    from agent.telling.message import (
+        compose as made,  # with all the texts that it needs: only once there is something to tell
+    )
 
     return made(notice, incident, about, language, now=wall)

@@ -11,13 +11,13 @@ import queue
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.delivery import Delivered
 from agent.examination import Findings, Recent
-from agent.examiner import LONGEST_S, Examiner
-from agent.pool import Pool
 from agent.runner import NOTHING, Look
-from agent.scheduler import Beats
-from agent.triggers import FIRST, Triggers, concerned
+from agent.telling.delivery import Delivered
+from agent.watching.examiner import LONGEST_S, Examiner
+from agent.watching.pool import Pool
+from agent.watching.scheduler import Beats
+from agent.watching.triggers import FIRST, Triggers, concerned
 from probes.model import OutOfTime
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from agent import texts
 from agent.advice import Advice, SiteAdvice, advice
-from agent.layout import Part, clock, line
 from agent.report import stamp
+from agent.telling.layout import Part, clock, line
 from probes.redact import scrub_data
 
 if TYPE_CHECKING:
     from agent.incidents import Incident
-    from agent.message import About, Noticed
+    from agent.telling.message import About, Noticed
     from agent.texts import Language
 
 OVER = ("resolved", "joined")

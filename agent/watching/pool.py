@@ -15,8 +15,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 from agent import runner
-from agent.bell import Bell
 from agent.runner import Began, Look
+from agent.watching.bell import Bell
 from probes.model import CannotAnswer, Memory, OutOfTime, Probe
 
 BRISK = 1

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent.delivery import Delivered, Delivery
 from agent.escalation import Moment, Notice, Told, decide_all, forgettable, next_of_all, shifted
-from agent.outbox import encoded
-from agent.post import Post
 from agent.store import Batch, Event, Outgoing
-from agent.wording import Wording, compose
+from agent.telling.delivery import Delivered, Delivery
+from agent.telling.outbox import encoded
+from agent.telling.post import Post
+from agent.telling.wording import Wording, compose
 
 if TYPE_CHECKING:
-    from agent.delivery import Send
     from agent.incidents import Change, Incident
     from agent.journal import Journal
     from agent.keeper import Keeper
     from agent.knowledge import Knowledge
-    from agent.message import Message
     from agent.plan import Plan
     from agent.report import DiagnosisPart
     from agent.store import Note
+    from agent.telling.delivery import Send
+    from agent.telling.message import Message
     from agent.texts import Language
 
 NEVER = float("inf")
