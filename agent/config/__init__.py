@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.config import escalation, probe_tables, read, typed
+from agent.config import escalation, probe_tables, push, read, typed, web
 from agent.config.expand import probes_of
-from agent.config.model import Channel, Config, Schedule, Sections
+from agent.config.model import Channel, Config, Schedule, Sections, Site
 from agent.config.problems import ConfigError, Problem
 from agent.config.secret import CannotReadSecret, Secret, resolve_secret
 from agent.config.typed import Notes
@@ -62,7 +62,7 @@ def parse(given: read.Source) -> Config:
     probes = probe_tables.read(table.get("probes", {}), notes)
     channels = _channels(table, notes)
     levels = escalation.read(table.get("escalation", []), table.get("channels", {}), notes)
-    _check_together(converted, notes)
+    _check_together(converted if "site" in table else {**converted, "site": Site()}, notes)
     if notes.problems:
         raise ConfigError(notes.problems)
     sha256 = hashlib.sha256(given.data).hexdigest()
@@ -107,8 +107,14 @@ def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
         notes.expected(("report", "heartbeat"), "10s..1d", str(report.heartbeat))
     if history is not None and history.keep < DAY_S:
         notes.expected(("history", "keep"), "at least 1d", str(history.keep))
+    if report is not None and report.textfile is not None and not report.textfile.endswith(".prom"):
+        notes.expected(("report", "textfile"), "a file whose name ends in .prom", report.textfile)
     if "notify" in sections:
         escalation.check_notify(sections["notify"], notes)
+    if "web" in sections:
+        web.check(sections["web"], notes)
+    if "push" in sections:
+        push.check(sections["push"], site, notes)
 
 
 def _check_zone(name: str, notes: Notes) -> None:

@@ -91,6 +91,12 @@ def is_network(kind: Kind[Any, Any]) -> bool:
     return issubclass(kind.settings, NetworkSettings)
 
 
+def table_of(of: Any) -> type[msgspec.Struct] | None:
+    """The struct of a setting that is a table of its own; a secret is a value."""
+    core, _ = typed.peel(of)
+    return core if isinstance(core, type) and issubclass(core, msgspec.Struct) and core is not Secret else None
+
+
 def summary_of(struct: type[msgspec.Struct]) -> str:
     """The first line of a struct's docstring."""
     return (struct.__doc__ or "").strip().partition("\n")[0]

@@ -21,6 +21,7 @@ from agent.config.describe import (
     own_settings,
     settings_of,
     summary_of,
+    table_of,
     web_channel_settings,
     wrap,
 )
@@ -52,13 +53,25 @@ def example() -> str:
         if info.name in ("probes", "channels", "escalation"):
             continue
         if isinstance(core, type) and issubclass(core, msgspec.Struct):
-            tables += ["", *wrap(summary_of(core), WIDTH, "# "), f"[{setting.name}]", *_settings(settings_of(core))]
+            tables += _section(setting.name, core)
         elif get_origin(core) is dict:
             tables += ["", *wrap(_sentence(setting.description), WIDTH, "# "), f"[{setting.name}]"]
             tables += [f"#{toml.key(key)} = {toml.value(value)}" for key, value in setting.sample.items()]
         else:
             scalars += _settings([setting])
     return "\n".join([HEAD.rstrip("\n"), *scalars, *tables, *_channels(), *_levels(), *_probes()]) + "\n"
+
+
+def _section(name: str, struct: type[msgspec.Struct], mark: str = "") -> Iterator[str]:
+    """A table and those in it; `mark` comments it out where it is there only when somebody writes it."""
+    settings = settings_of(struct)
+    inner = [setting for setting in settings if table_of(setting.of)]
+    yield from ("", *wrap(summary_of(struct), WIDTH, "# "), f"{mark}[{name}]")
+    yield from _settings(setting for setting in settings if setting not in inner)
+    for setting in inner:
+        table = table_of(setting.of)
+        if table is not None:
+            yield from _section(f"{name}.{setting.name}", table, "#")
 
 
 def _channels() -> Iterator[str]:

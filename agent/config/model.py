@@ -14,7 +14,9 @@ from msgspec import Meta
 
 from agent.causes import Party
 from agent.config.escalation import Level, NotifySettings
+from agent.config.push import Push
 from agent.config.section import Label, Section
+from agent.config.web import Web
 from probes.model import PathText, Seconds, Settings, Text
 
 LanguageChoice = Literal["auto", "en", "zh-CN"]
@@ -101,6 +103,14 @@ class ReportSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
             "the report stale after twice this time and a little"
         ),
     ] = Seconds(600)
+    textfile: Annotated[
+        PathText | None,
+        Meta(
+            description="a file NAME.prom that the daemon replaces with each report, for node_exporter's textfile "
+            "collector; default: none",
+            examples=["/var/lib/prometheus/node-exporter/posagent.prom"],
+        ),
+    ] = None
 
 
 class History(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +181,8 @@ class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schedule: Schedule = Schedule()
     report: ReportSettings = ReportSettings()
     history: History = History()
+    web: Web = Web()
+    push: Push = Push()
     channels: Annotated[
         dict[str, Channel], Meta(description="one table per way to reach people: [channels.NAME]; none: nobody is told")
     ] = {}

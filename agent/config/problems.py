@@ -56,8 +56,8 @@ def dotted(path: Path) -> str:
 
 
 def is_secret(key: str) -> bool:
-    """Whether a setting of this name may hold a secret: its value is never repeated."""
-    return _SECRET_WORD.search(key.replace("_", " ")) is not None
+    """Whether a setting of this name may hold a secret: its value is never repeated. The name of a file is none."""
+    return not key.lower().endswith("_file") and _SECRET_WORD.search(key.replace("_", " ")) is not None
 
 
 def got(value: object, path: Path = ()) -> str:

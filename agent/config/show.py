@@ -13,6 +13,7 @@ from agent.config import levels_of, toml
 from agent.config.expand import in_the_stores_zone
 from agent.config.model import Config, Sections
 from agent.config.problems import is_secret
+from agent.config.secret import Secret
 from probes import registry
 from probes.model import Settings
 
@@ -55,7 +56,7 @@ def _tables(section: str, value: Any, config: Config) -> Iterator[str]:
             whole = _effective(table, config) if section == "probes" else table
             yield from ("", f"[{section}.{toml.key(name)}]", *_items(whole))
     else:
-        yield from ("", f"[{section}]", *_items(value))
+        yield from ("", f"[{section}]", *_items(value, section))
 
 
 def _effective(settings: Settings, config: Config) -> dict[str, Any]:
@@ -72,15 +73,24 @@ def _effective(settings: Settings, config: Config) -> dict[str, Any]:
     return {key: fallback.get(key) if value is None else value for key, value in given.items()}
 
 
-def _items(table: Any) -> Iterator[str]:
-    """Each setting of a table; what has no value is shown as a comment, since TOML knows no null."""
+def _items(table: Any, section: str = "") -> Iterator[str]:
+    """Each setting of a table, and then its own tables; what has no value is a comment, since TOML knows no null."""
     if isinstance(table, msgspec.Struct):
         table = {info.encode_name: getattr(table, info.name) for info in fields(table)}
+    inner = {
+        key: value
+        for key, value in table.items()
+        if isinstance(value, msgspec.Struct) and not isinstance(value, Secret)
+    }
     for key, value in table.items():
+        if key in inner:
+            continue
         if value is None:
             yield f"# {toml.key(key)}: not set"
         else:
             yield f"{toml.key(key)} = {toml.value(_without_secrets(key, value))}"
+    for key, value in inner.items():
+        yield from ("", f"[{section}.{toml.key(key)}]", *_items(value, f"{section}.{key}"))
 
 
 def _without_secrets(key: str, value: Any) -> Any:
