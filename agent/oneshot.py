@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent import rendering, store, vantage, verdict
 from agent.advice import site_of
 from agent.examination import Progress, examine, unwatched
+from agent.places import terminals
 from agent.report import Report
 from agent.runner import Look
 from probes.model import Probe
@@ -44,6 +45,7 @@ def check(
         contacts={str(party): contact for party, contact in config.contacts.items()},
         site_advice=site_of(config),
         language=language,
+        terminals=terminals(looks, {}),
         **rendering.circumstances_of_this_machine(),
     )
     return rendering.render(looks, verdict.decide(looks, found.explanation.harmless), about, found.explanation)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from agent.diagnosis.model import Place
 from agent.runner import Look
 from probes.host import Host, net
-from probes.model import OutOfTime
+from probes.model import OutOfTime, Role
 
 PATIENCE_S = 0.5
 
@@ -19,6 +19,23 @@ def places(looks: Iterable[Look]) -> dict[str, Place]:
     host = Host(ends=time.monotonic() + PATIENCE_S)
     known: dict[str, Place] = {}
     return {found.probe.name: _place(host, _address(found), known) for found in looks}
+
+
+def terminals(looks: Iterable[Look], known: dict[str, Place]) -> frozenset[str]:
+    """The probes whose target is the card terminal on the LAN: named so, or connected to without another role.
+
+    `known` keeps what the routing table said of each address, for whoever asks again. Sends nothing.
+    """
+    host = Host(ends=time.monotonic() + PATIENCE_S)
+    return frozenset(found.probe.name for found in looks if _is_terminal(found, host, known))
+
+
+def _is_terminal(found: Look, host: Host, known: dict[str, Place]) -> bool:
+    probe = found.probe
+    if probe.role is not None or probe.kind not in ("port", "tls"):
+        return probe.role is Role.TERMINAL
+    address = _address(found)
+    return bool(address) and ipaddress.ip_address(address).is_private and _place(host, address, known) == "lan"
 
 
 def _address(found: Look) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from agent import __version__, texts
 from agent.advice import Advice, SiteAdvice, advice
+from agent.chain import chain
 from agent.diagnosis import Diagnosis, Explanation
 from agent.diagnosis.scene import owner_of
 from agent.report import (
@@ -26,6 +27,7 @@ from agent.report import (
     RuledOutPart,
     SitePart,
     VerdictPart,
+    WaitingPart,
     stamp,
 )
 from agent.runner import Look
@@ -71,12 +73,17 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     incidents: Sequence[IncidentPart] = ()
     events: Sequence[EventPart] = ()
     silenced_until: float | None = None
+    waiting: WaitingPart = WaitingPart()
+    terminals: frozenset[str] = frozenset()
+    """The probes whose target is the card terminal itself."""
 
 
 def render(
     looks: Sequence[Look], finding: Finding, about: Circumstances, explained: Explanation = NOTHING_EXPLAINED
 ) -> Report:
     """The report of one round of looks. Pure but for the texts it reads."""
+    probes = [_probe(found, explained, about) for found in in_order(looks)]
+    diagnoses = [diagnosis_part(each, looks, about) for each in explained.diagnoses]
     valid_for = about.valid_for or max([60.0, *(2 * float(found.probe.interval) for found in looks)])
     return Report(
         schema="posagent.report/1",
@@ -94,6 +101,7 @@ def render(
             events=list(about.events),
             language=about.language,
             silenced_until=stamp(about.silenced_until) if about.silenced_until else None,
+            waiting=about.waiting,
         ),
         site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=dict(about.tags)),
         verdict=VerdictPart(
@@ -102,10 +110,11 @@ def render(
             headline=headline(finding, explained, about),
             since=stamp(about.verdict_since or about.now),
         ),
-        diagnosis=[diagnosis_part(each, looks, about) for each in explained.diagnoses],
-        probes=[_probe(found, explained, about) for found in in_order(looks)],
+        diagnosis=diagnoses,
+        probes=probes,
         incidents=list(about.incidents),
         not_checked=not_checked([found.probe for found in looks], about.language),
+        chain=chain(probes, diagnoses, about.terminals),
     )
 
 
@@ -132,6 +141,14 @@ def advice_on(diagnosis: Diagnosis, about: Circumstances) -> Advice:
 def title_of(cause: str, about: Circumstances) -> str:
     """What people call a cause, of nobody in particular."""
     return advice(cause, about.language, {}, about.site_advice).title
+
+
+def retitled(incident: IncidentPart, explained: Explanation, about: Circumstances) -> IncidentPart:
+    """An incident as the readers of another language call it."""
+    for each in explained.diagnoses:
+        if each.cause == incident.cause and not set(incident.probes).isdisjoint(each.explains):
+            return msgspec.structs.replace(incident, title=advice_on(each, about).title)
+    return msgspec.structs.replace(incident, title=title_of(incident.cause, about))
 
 
 def _subject(diagnosis: Diagnosis, language: Language) -> str:

@@ -9,7 +9,7 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -41,6 +41,16 @@ class EventPart(Part, frozen=True, kw_only=True):
     text: str
 
 
+class WaitingPart(Part, frozen=True, kw_only=True):
+    """What has not left this PC yet."""
+
+    notices: Annotated[int, Meta(ge=0, description="to people")] = 0
+    reports: Annotated[int, Meta(ge=0, description="to the centre")] = 0
+    dropped_reports: Annotated[
+        int, Meta(ge=0, description="that the centre will never get, as too many were waiting, since the agent started")
+    ] = 0
+
+
 class AgentPart(Part, frozen=True, kw_only=True):
     """The agent that looked."""
 
@@ -54,6 +64,7 @@ class AgentPart(Part, frozen=True, kw_only=True):
     silenced_until: Annotated[Time | None, Meta(description="planned work: until then nobody is told of anything")] = (
         None
     )
+    waiting: WaitingPart = WaitingPart()
 
 
 class SitePart(Part, frozen=True, kw_only=True):
@@ -145,6 +156,20 @@ class AcknowledgedPart(Part, frozen=True, kw_only=True):
     )
 
 
+Link = Literal["power", "terminal", "cable", "router", "internet", "firewall", "bank", "settlement"]
+LINKS: tuple[Link, ...] = get_args(Link)
+"""The way of a payment, from the cord to the batch at night."""
+
+
+class LinkPart(Part, frozen=True, kw_only=True):
+    """One link of that way."""
+
+    link: Link
+    status: Annotated[Status, Meta(description="skipped: nothing here looks at it; unknown: an earlier link hides it")]
+    cause: Annotated[str | None, Meta(description="of the diagnosis that breaks this link")]
+    probes: list[str]
+
+
 class IncidentPart(Part, frozen=True, kw_only=True):
     """An open incident."""
 
@@ -178,6 +203,9 @@ class Report(Part, frozen=True, kw_only=True):
     probes: list[ProbePart]
     incidents: list[IncidentPart]
     not_checked: list[str]
+    chain: Annotated[
+        list[LinkPart], Meta(description="all eight links from the cord to the settlement, in this order")
+    ] = []
 
 
 def stamp(moment: float) -> str:

@@ -8,15 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from agent import rendering, report, state, texts
+from agent.places import terminals
 from agent.rendering import Circumstances, Standing
 from agent.report import AcknowledgedPart, EventPart, IncidentPart, stamp
 from probes.model import Impact
 
 if TYPE_CHECKING:
+    from agent.diagnosis import Explanation
+    from agent.diagnosis.model import Place
     from agent.incidents import Incident
     from agent.keeper import Keeper
     from agent.knowledge import Knowledge
+    from agent.runner import Look
     from agent.store import Event, Note
     from agent.texts import Language
     from agent.verdict import Finding
@@ -55,6 +61,8 @@ class Reporter:
     noted: int = 0
     """How many events there were so far."""
     _failed: bool = False
+    _places: dict[str, Place] = field(default_factory=dict)
+    _told: Told | None = None
 
     @property
     def language(self) -> Language:
@@ -97,15 +105,25 @@ class Reporter:
         began = time.thread_time()
         wall, finding = time.time(), known.finding()
         self._note_verdict(finding, wall)
-        found = rendering.render(
-            known.all_looks(), finding, self._circumstances(known, facts, wall, last=last), known.confirmed()
+        self._told = Told(
+            known.all_looks(),
+            finding,
+            known.confirmed(),
+            self._circumstances(known, facts, wall, last=last),
+            self.events,
         )
+        found = self._told.report
         self.last = report.encode(found)
         self._took = time.thread_time() - began
         self._failed = not self.keeper.write(self.last)
         self._face, self._pressing, self._written_at = face, pressing, now
         self._allowance = max(1.0 - self.heartbeat / REFILL_S, self._allowance - max(1.0, len(self.last) / AS_LARGE))
         return found
+
+    @property
+    def told(self) -> Told | None:
+        """What the newest report was made of."""
+        return self._told
 
     def _note_verdict(self, finding: Finding, wall: float) -> None:
         words = (finding.payments, finding.settlement)
@@ -141,6 +159,8 @@ class Reporter:
             incidents=[self._incident(each, facts) for each in known.book.open],
             silenced_until=facts.silenced_until,
             events=[event_part(event, self.language) for event in self.events],
+            waiting=facts.waiting,
+            terminals=terminals(known.looks.values(), self._places),
             **self.about,
         )
 
@@ -168,6 +188,31 @@ def _acknowledged(note: Note) -> AcknowledgedPart:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What one report was made of: it can be told again, in any language and by any thread."""
+
+    looks: Sequence[Look]
+    finding: Finding
+    explained: Explanation
+    about: Circumstances
+    events: Sequence[Event]
+
+    @property
+    def report(self) -> report.Report:
+        """In the language in which it was told first."""
+        return rendering.render(self.looks, self.finding, self.about, self.explained)
+
+    def in_language(self, language: Language) -> bytes:
+        """The same report, encoded, for readers of this language."""
+        about = msgspec.structs.replace(
+            self.about, language=language, events=[event_part(event, language) for event in self.events]
+        )
+        incidents = [rendering.retitled(each, self.explained, about) for each in about.incidents]
+        about = msgspec.structs.replace(about, incidents=incidents)
+        return report.encode(rendering.render(self.looks, self.finding, about, self.explained))
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the report says beside what is known of the till."""
 
@@ -177,6 +222,7 @@ class Facts:
     silenced_until: float | None
     levels: Mapping[str, int] = field(default_factory=dict)
     """By incident: how far it was escalated."""
+    waiting: report.WaitingPart = field(default_factory=report.WaitingPart)
 
 
 def standings(known: Knowledge, next_at: Mapping[str, float], wall: float) -> dict[str, Standing]:

@@ -43,7 +43,7 @@ def test_a_report_says_all_that_the_contract_lists() -> None:
     )
     assert list(data) == [
         "schema", "seq", "generated_at", "valid_until", "boot_id", "config_sha256", "agent", "site", "verdict",
-        "diagnosis", "probes", "incidents", "not_checked",
+        "diagnosis", "probes", "incidents", "not_checked", "chain",
     ]  # fmt: skip
     assert data["schema"] == "posagent.report/1"
     assert data["generated_at"] == "2023-11-14T22:13:21.500Z"
