@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -226,3 +227,21 @@ def test_a_flapping_probe_is_shown(desk: Desk) -> None:
     assert state.flapping(desk.known.tracks["auth"], desk.till.now)
     assert standings(desk.known, {}, desk.till.now)["auth"].flapping
     assert not standings(desk.known, {}, desk.till.now)["disk"].flapping
+
+
+def test_what_was_told_is_told_again_to_readers_of_another_language(desk: Desk) -> None:
+    desk.till.confirm("auth")
+    desk.reporter.note(Event(NOON, "suspended", {"seconds": 60.0}))
+    desk.write()
+    told = desk.reporter.told
+    assert told is not None
+    first, other = json.loads(desk.reporter.last), json.loads(told.in_language("zh-CN"))
+    assert (other["seq"], other["generated_at"]) == (first["seq"], first["generated_at"])
+    assert (first["agent"]["language"], other["agent"]["language"]) == ("en", "zh-CN")
+    for spoken, plain in ((other["verdict"]["headline"], first["verdict"]["headline"]),):
+        assert spoken != plain
+        assert re.search("[\u4e00-\u9fff]", spoken)
+    assert re.search("[\u4e00-\u9fff]", other["incidents"][0]["title"])
+    assert re.search("[\u4e00-\u9fff]", other["diagnosis"][0]["title"])
+    assert re.search("[\u4e00-\u9fff]", other["agent"]["events"][0]["text"])
+    assert json.loads(told.in_language("en")) == first
