@@ -143,12 +143,12 @@ def title_of(cause: str, about: Circumstances) -> str:
     return advice(cause, about.language, {}, about.site_advice).title
 
 
-def retitled(incident: IncidentPart, explained: Explanation, about: Circumstances) -> IncidentPart:
-    """An incident as the readers of another language call it."""
+def titled(incident: IncidentPart, explained: Explanation, about: Circumstances, *, anew: bool) -> IncidentPart:
+    """An incident as readers of the language call it. `anew`: it was opened in another language."""
     for each in explained.diagnoses:
         if each.cause == incident.cause and not set(incident.probes).isdisjoint(each.explains):
             return msgspec.structs.replace(incident, title=advice_on(each, about).title)
-    return msgspec.structs.replace(incident, title=title_of(incident.cause, about))
+    return msgspec.structs.replace(incident, title=title_of(incident.cause, about)) if anew else incident
 
 
 def _subject(diagnosis: Diagnosis, language: Language) -> str:

@@ -112,7 +112,7 @@ class Reporter:
             self._circumstances(known, facts, wall, last=last),
             self.events,
         )
-        found = self._told.report
+        found = self._told.at_first()
         self.last = report.encode(found)
         self._took = time.thread_time() - began
         self._failed = not self.keeper.write(self.last)
@@ -158,7 +158,6 @@ class Reporter:
             standings=standings(known, facts.next_at, wall),
             incidents=[self._incident(each, facts) for each in known.book.open],
             silenced_until=facts.silenced_until,
-            events=[event_part(event, self.language) for event in self.events],
             waiting=facts.waiting,
             terminals=terminals(known.looks.values(), self._places),
             **self.about,
@@ -197,19 +196,21 @@ class Told:
     about: Circumstances
     events: Sequence[Event]
 
-    @property
-    def report(self) -> report.Report:
-        """In the language in which it was told first."""
-        return rendering.render(self.looks, self.finding, self.about, self.explained)
+    def at_first(self) -> report.Report:
+        """In the store's language."""
+        return self._rendered(self.about.language)
 
     def in_language(self, language: Language) -> bytes:
         """The same report, encoded, for readers of this language."""
-        about = msgspec.structs.replace(
-            self.about, language=language, events=[event_part(event, language) for event in self.events]
-        )
-        incidents = [rendering.retitled(each, self.explained, about) for each in about.incidents]
+        return report.encode(self._rendered(language))
+
+    def _rendered(self, language: Language) -> report.Report:
+        events = [event_part(event, language) for event in self.events]
+        about = msgspec.structs.replace(self.about, language=language, events=events)
+        foreign = language != self.about.language
+        incidents = [rendering.titled(each, self.explained, about, anew=foreign) for each in about.incidents]
         about = msgspec.structs.replace(about, incidents=incidents)
-        return report.encode(rendering.render(self.looks, self.finding, about, self.explained))
+        return rendering.render(self.looks, self.finding, about, self.explained)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_verdict_and_diagnosis_rest_on_what_is_confirmed_and_probes_show_the_new
     assert said["verdict"]["payments"] == "down"
     assert [each["explains"] for each in said["diagnosis"]] == [["auth"]]
     assert [(each["id"], each["probes"], each["title"]) for each in said["incidents"]] == [
-        (incident.id, ["auth"], f"title of {incident.cause}")
+        (incident.id, ["auth"], "The bank's computer cannot be reached: auth")
     ]
     auth = next(each for each in said["probes"] if each["name"] == "auth")
     assert (auth["status"], auth["confirmed"]) == ("fail", True)
