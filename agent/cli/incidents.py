@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import argparse
-import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ PAST_SHOWN = 20
 CHANGES_SHOWN = 40
 BEFORE_S = 60.0
 """Changes of its probes are told from so long before its first sign on."""
-_HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -140,12 +138,9 @@ def _length(incident: Incident, language: Language) -> str:
 
 
 def _title(incident: Incident, language: Language) -> str:
-    """As it was told when it was opened; to a reader of the other language by its cause alone."""
-    if incident.headline and bool(_HAN.search(incident.headline)) == (language == "zh-CN"):
-        return incident.headline
-    from agent.telling.letter import advice_on
+    from agent.telling.letter import title
 
-    return advice_on(incident, language, None).title
+    return title(incident, language)
 
 
 def _state(incident: Incident) -> str:

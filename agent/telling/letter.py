@@ -40,6 +40,13 @@ def advice_on(incident: Incident, language: Language, site: SiteAdvice | None) -
     return advice(incident.cause, language, {"subject": subject}, site)
 
 
+def title(incident: Incident, language: Language) -> str:
+    """As it was told when it was opened; to a reader of the other language by its cause alone."""
+    if incident.headline and bool(_HAN.search(incident.headline)) == (language == "zh-CN"):
+        return incident.headline
+    return advice_on(incident, language, None).title
+
+
 def evidence_of(incident: Incident, language: Language) -> list[str]:
     """What spoke for an incident, in sentences as far as it keeps what was measured."""
     return [line(_sentence(incident, each, language)) for each in incident.evidence]
