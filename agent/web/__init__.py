@@ -90,7 +90,8 @@ class Page:
         if self._server is None:
             self.start()
         elif not self._server.alive:
-            cause, self._server = self._server.died, None
+            cause = self._server.died
+            self.stop(0.0)
             self.start()
             self._problem = self._problem or f"the status page failed and was opened again: {cause}"
         else:

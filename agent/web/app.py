@@ -1,4 +1,4 @@
-"""What is answered to whom? Everything the page serves, and nothing else: read-only, nothing of the request comes back."""
+"""What is answered to whom? All that the page serves, and nothing else: read-only, nothing of a request comes back."""
 
 from __future__ import annotations
 

@@ -34,6 +34,8 @@ SHAKE_S, READ_S, IDLE_S, SEND_S = 5.0, 10.0, 15.0, 20.0
 """How long a connection may shake hands, take to say what it wants, wait between two requests, take its answer in."""
 PAUSE_S = 1.0
 """Where this process has no file to spare."""
+JOIN_S = 1.0
+"""How long the thread has to leave that does nothing but wait."""
 HEADER_BYTES = 8192
 RECORD = 16384
 """Bytes of a TLS record: what one read takes."""
@@ -209,11 +211,15 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def stop(self, grace: float) -> None:
         """Close the port, then the connections; what is being answered has `grace` seconds."""
-        until = time.monotonic() + grace
-        self._stopping = True
-        self.pull_trigger()
+        if self.alive:
+            self.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(self))
         self.task_dispatcher.shutdown(timeout=grace)
-        self._thread.join(max(0.1, until - time.monotonic()))
+        if self.alive:
+            self._stopping = True
+            self.pull_trigger()
+            self._thread.join(JOIN_S)
+        if not self.task_dispatcher.threads and not self.alive:
+            self.trigger.close()  # nobody is left who could write to a file that took its number
 
     # --- its thread ---------------------------------------------------------------------------------------------------
 
@@ -230,8 +236,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         wasyncore.dispatcher.close(self)
         for connection in list(self.active_channels.values()):
             connection.handle_close()
-        if not self.task_dispatcher.threads or self.died:
-            self.trigger.close()
 
     def _tend(self, now: float) -> float | None:
         """Close whoever does not get on; returns seconds until the next one may be, None: nobody is here."""

@@ -1,4 +1,4 @@
-"""What happened here? The last day and the last month, for the page. Opens the state file to read only, per question."""
+"""What happened here? The last day and the last month, for the page. Opens the state file to read only, each time."""
 
 from __future__ import annotations
 
@@ -90,11 +90,8 @@ def _changes(newest_first: Iterable[Transition], since: float) -> dict[str, list
 
 def _of_the_day(newest_first: list[dict[str, Any]], since: float) -> list[dict[str, Any]]:
     oldest = newest_first[-1]
-    if oldest["at_s"] > since:
-        told = [_change(since, oldest["old"])]
-    else:
-        told = [_change(since, newest_first.pop()["status"])]
-    return [*told, *(_change(each["at_s"], each["status"]) for each in reversed(newest_first))]
+    began = oldest["old"] if oldest["at_s"] > since else newest_first.pop()["status"]
+    return [_change(since, began), *(_change(each["at_s"], each["status"]) for each in reversed(newest_first))]
 
 
 def _change(at: float, status: str | None) -> dict[str, Any]:

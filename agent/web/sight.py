@@ -67,7 +67,7 @@ class Served(Content):
 
 
 class Sight:
-    """What the page shows. `want` is called from threads of the page: the loop shall say the report in this language."""
+    """What the page shows. `want` is called from its threads: the loop shall say the report in this language."""
 
     def __init__(self, want: Callable[[Language], None]) -> None:
         self._want = want
@@ -83,9 +83,7 @@ class Sight:
         """The loop: this is the newest report."""
         served = Served(language, encoded)
         with self._changed:
-            if self._newest is None or self._newest.mark != served.mark:
-                self._newest = served
-            elif self._newest.language == language:
+            if self._newest is None or self._newest.mark != served.mark or self._newest.language == language:
                 self._newest = served
             self._served[language] = served
             self._changed.notify_all()
@@ -105,7 +103,7 @@ class Sight:
         return found if found is not None and self._newest is not None and found.mark == self._newest.mark else None
 
     def trouble(self, wall: float, now: float) -> str:
-        """Why nobody should rely on what is shown; empty: all is well with the agent, whatever is wrong with the till."""
+        """Why nobody should rely on what is shown; empty: the agent is well, whatever is wrong with the till."""
         if now - self.beat > STUCK_S:
             return f"the main loop has stood still for {now - self.beat:.0f} s"
         newest = self._newest
