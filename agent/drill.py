@@ -223,7 +223,7 @@ def directly(
 ) -> Generator[Answer | None, None, None]:
     """Tell everybody at once, with no daemon; each channel is tried once. Answers as they come, None meanwhile."""
     from agent.channels import send
-    from agent.channels.outcome import Outcome
+    from agent.outcome import Outcome
     from probes.model import Seconds
 
     answers: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()

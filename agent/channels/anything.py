@@ -14,8 +14,8 @@ from typing import Any
 
 from agent.channels import web
 from agent.channels.errand import Errand
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import Apprise
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host import command
 
 CHILD = Path(__file__).with_name("apprise_child.py")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 
 from agent.channels.errand import Errand
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import CommandChannel
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host import command
 
 REFUSALS = frozenset({64, 65, 66, 67, 68, 69, 77, 78})

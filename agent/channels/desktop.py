@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from agent.channels.errand import Errand, fitted
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import Desktop
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host import command
 from probes.model import NotFitted
 

@@ -16,8 +16,8 @@ from urllib.parse import quote_plus
 
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitting
-from agent.channels.outcome import Outcome
 from agent.config.channels import DingTalk
+from agent.outcome import Outcome
 
 MOST_BYTES = 20000
 _judge = web.service_judge(

@@ -10,8 +10,8 @@ from typing import Any
 
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitting
-from agent.channels.outcome import Outcome
 from agent.config.channels import Feishu
+from agent.outcome import Outcome
 
 MOST_BYTES = 20000
 COLOURS = {"critical": "red", "warning": "orange", "info": "blue"}

@@ -11,8 +11,8 @@ import struct
 import sys
 
 from agent.channels.errand import Errand, fitted
-from agent.channels.outcome import Outcome, delivered, failed
 from agent.config.channels import JournalChannel
+from agent.outcome import Outcome, delivered, failed
 from probes.model import OutOfTime
 
 JOURNAL, SYSLOG = "/run/systemd/journal/socket", "/dev/log"

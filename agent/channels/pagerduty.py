@@ -9,8 +9,8 @@ from typing import Any
 
 from agent.channels import web
 from agent.channels.errand import Errand, fitted
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import PagerDuty
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host.http import Answer
 
 RESOLVING = ("resolved", "joined")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitted
-from agent.channels.outcome import Outcome, delivered, failed
 from agent.config.channels import Slack
+from agent.outcome import Outcome, delivered, failed
 from probes.host.http import Answer
 
 MOST = 12000

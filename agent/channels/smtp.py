@@ -15,8 +15,8 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from agent.channels.errand import Errand
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import Email
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host import tcp, tls
 from probes.host.cutting import cut_at_the_end
 

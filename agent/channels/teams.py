@@ -7,8 +7,8 @@ from typing import Any
 
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitting
-from agent.channels.outcome import Outcome, failed
 from agent.config.channels import Teams
+from agent.outcome import Outcome, failed
 from probes.host.http import Answer
 
 MOST_BYTES = 28000

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitted
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import Telegram
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host.http import Answer
 
 MOST = 4096

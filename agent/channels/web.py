@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.channels.errand import Errand
-from agent.channels.outcome import Outcome, delivered, failed, refused
 from agent.config.channels import WebChannel
+from agent.outcome import Outcome, delivered, failed, refused
 from probes.host import http, tcp, tls
 from probes.host.http import Answer, Exchange, Request
 

@@ -18,9 +18,9 @@ from urllib.parse import quote_plus
 
 from agent.channels import web
 from agent.channels.errand import Errand
-from agent.channels.outcome import Outcome, failed
 from agent.config.channels import Webhook
 from agent.config.secret import Secret
+from agent.outcome import Outcome, failed
 from probes.host.http import Answer, Request
 
 _FACTS = ("store", "terminal", "incident", "cause", "party", "verdict", "url")

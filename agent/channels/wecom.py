@@ -6,8 +6,8 @@ from typing import Any
 
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitted
-from agent.channels.outcome import Outcome
 from agent.config.channels import WeCom
+from agent.outcome import Outcome
 
 TEXT_BYTES, MARKDOWN_BYTES = 2048, 4096
 

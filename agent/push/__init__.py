@@ -1,6 +1,6 @@
 """Does the centre hear of everything that happened here, the newest first, once it can be reached?
 
-report ─► Centre ─► a row in the state file ─► order: what next? ─► runner: a thread per way ─► https · mqtt ─► the centre
+report ─► Centre ─► a row in the state file ─► order: what next? ─► runner: a thread per way ─► https · mqtt
 
 `Centre` belongs to the daemon's loop. Without [push] nothing of it is imported, started or written.
 """

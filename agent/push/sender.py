@@ -1,14 +1,15 @@
 """What is handed to a way to the centre, and what may it answer? The words between `agent.push` and each protocol.
 
-What an Outcome (`agent.channels.outcome`) of a sender means:
+What an Outcome (`agent.outcome`) of a sender means:
 
     delivered()             the centre has it, for good (HTTP 2xx or 409, MQTT's PUBACK): it is forgotten here
     failed(detail, after)   not now: the same parcel comes again, with the same key, after a rest that the loop decides
                             (`after`: the seconds that the centre asks for). Whatever configuration may mend is passing
     refused(detail)         this parcel will never be taken: it is dropped, and the centre is told of a gap
 
-`detail` is one clear line without secrets (`concealed`), `<cause>; <next step>`, and the same for the same cause: no times,
-counts or ports of ours in it. It stands in the log and in `agent.problems` behind "cannot push to the centre WHERE: ".
+`detail` is one clear line without secrets (`concealed`), `<cause>; <next step>`, and the same for the same cause: no
+times, counts or ports of ours in it. It stands in the log and in `agent.problems`, behind
+"cannot push to the centre WHERE: ".
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from agent.channels.outcome import Outcome
+    from agent.outcome import Outcome
 
 WayName = Literal["https", "mqtt"]
 WAYS: tuple[WayName, ...] = ("https", "mqtt")
 Sort = Literal["report", "history", "incident", "gap"]
-"""`report`: the newest one; `history`: one that a newer one has followed; `incident`: something happened to an incident;
-`gap`: reports that will never come."""
+"""`report`: the newest one; `history`: one that a newer one has followed; `incident`: something happened to an
+incident; `gap`: reports that will never come."""
 
 
 class Till(msgspec.Struct, frozen=True):
@@ -86,4 +87,4 @@ class Sender(Protocol):
         """
 
     def close(self, grace: float) -> None:
-        """Say goodbye (MQTT: `offline`) within `grace` seconds and leave no thread behind. Also where none connected."""
+        """Say goodbye (MQTT: `offline`) within `grace` seconds, also where none connected; leave no thread behind."""

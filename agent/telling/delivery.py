@@ -7,17 +7,17 @@ decided elsewhere (`agent.telling.post`); how long to wait after a failure is sa
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.hands import Hand
+from agent.outcome import Outcome, failed
+
 if TYPE_CHECKING:
-    from agent.channels.outcome import Outcome
     from agent.config.model import Channel
     from agent.store import Outgoing
     from agent.telling.message import Message
@@ -29,13 +29,6 @@ SPREAD = 0.2
 """Tills that lost the same network shall not all come back in the same second."""
 BOUNDS_S = (1.0, 6 * 3600.0)
 """How soon and how late a service may ask for another attempt."""
-DEPTH = 8
-"""Notices in a channel's hands, so that its thread need not wait for the main loop between two."""
-OVERRUN_S = 30.0
-"""Beyond its own deadline an attempt has this long until it is given up and its thread left behind."""
-MOST_HUNG = 2
-"""Threads of one channel that may be left behind; then it takes no more until one of them ends."""
-IDLE_S = 60.0
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -85,7 +78,7 @@ class Delivery:
         for name, runner in list(self._runs.items()):
             if channels.get(name) != runner.channel:
                 self._left.append(self._runs.pop(name))
-                self._give_back(runner.leave())
+                self._give_back(runner)
         for name, channel in channels.items():
             if name not in self._runs:
                 self._runs[name] = _Runner(name, channel, self._attempt, self._answer)
@@ -111,25 +104,19 @@ class Delivery:
         ends = time.monotonic() + grace
         runners = [*self._runs.values(), *self._left]
         for runner in runners:
-            self._give_back(runner.leave())
+            self._give_back(runner)
         for runner in runners:
             runner.quiet.wait(max(0.0, ends - time.monotonic()))
 
-    def _give_back(self, untried: list[Delivered]) -> None:
-        for one in untried:
-            self._answer(one)
+    def _give_back(self, runner: _Runner) -> None:
+        for message in runner.leave():
+            self._answer(Delivered(message.key, runner.name, None))
 
     def _attempt(self, channel: Channel, message: Message) -> Outcome:
         try:
             return self._send(channel, message, self._env)
         except Exception as error:  # noqa: BLE001 -- a fault of ours in one channel must not end its thread for good
-            return _failed(f"cannot send: {type(error).__name__}; please report this")
-
-
-def _failed(detail: str) -> Outcome:
-    from agent.channels.outcome import failed  # with all ways to reach people: only where one is used
-
-    return failed(detail)
+            return failed(f"cannot send: {type(error).__name__}; please report this")
 
 
 def _send(channel: Channel, message: Message, env: Mapping[str, str]) -> Outcome:
@@ -169,8 +156,8 @@ class Line:
             self.rests_until = 0.0
 
 
-class _Runner:
-    """One channel's thread, which comes when there is something to send and leaves when there was nothing for long."""
+class _Runner(Hand["Message"]):
+    """One channel's thread."""
 
     def __init__(
         self,
@@ -179,108 +166,10 @@ class _Runner:
         attempt: Callable[[Channel, Message], Outcome],
         answer: Callable[[Delivered], None],
     ) -> None:
-        self.name, self.channel = name, channel
-        self.quiet = threading.Event()
-        """Nothing is under way."""
-        self.quiet.set()
-        self._attempt, self._answer = attempt, answer
-        self._changed = threading.Condition()
-        self._inbox: deque[Message] = deque()
-        self._running: _Attempt | None = None
-        self._alive = False
-        self._hung = 0
-        self._leaving = False
-
-    def room(self) -> int:
-        with self._changed:
-            if self._leaving or self._hung >= MOST_HUNG:
-                return 0
-            return max(0, DEPTH - len(self._inbox) - (self._running is not None))
-
-    def give(self, message: Message) -> bool:
-        with self._changed:
-            if self._leaving or self._hung >= MOST_HUNG or len(self._inbox) >= DEPTH or not self._hire():
-                return False
-            self._inbox.append(message)
-            self._changed.notify()
-        return True
-
-    def leave(self) -> list[Delivered]:
-        """Begin nothing any more; returns what was not begun."""
-        with self._changed:
-            self._leaving = True
-            self._changed.notify_all()
-            return self._untried()
-
-    def look_after(self, now: float) -> float:
-        with self._changed:
-            one = self._running
-            if one is None:
-                return now + 1.0 if self._inbox else float("inf")
-            if now < one.ends:
-                return one.ends
-            one.over = True
-            self._running, self._alive = None, False
-            self._hung += 1
-            self.quiet.set()
-            told = [Delivered(one.key, self.name, _failed("no answer in time"))]
-            told += self._untried()
-        for each in told:
-            self._answer(each)
-        return float("inf")
-
-    def _hire(self) -> bool:
-        """With the lock held: a thread is there to send."""
-        if not self._alive:
-            try:
-                threading.Thread(target=self._run, name=f"posagent-to-{self.name}"[:15], daemon=True).start()
-            except RuntimeError:  # a limit on processes: it is tried again
-                return False
-            self._alive = True
-        return True
-
-    def _untried(self) -> list[Delivered]:
-        """With the lock held: what was not begun is somebody else's again."""
-        untried = [Delivered(message.key, self.name, None) for message in self._inbox]
-        self._inbox.clear()
-        return untried
-
-    def _run(self) -> None:
-        while (one := self._next()) is not None:
-            outcome = self._attempt(self.channel, one.message)
-            with self._changed:
-                told = [Delivered(one.key, self.name, outcome)]
-                if one.over:
-                    self._hung -= 1
-                else:
-                    self._running = None
-                    if not outcome.ok:  # whoever gave them decides anew: they may have to wait as well
-                        told += self._untried()
-            if not one.over or outcome.ok:
-                for each in told:
-                    self._answer(each)
-            if one.over:
-                return
-            self.quiet.set()
-
-    def _next(self) -> _Attempt | None:
-        """The next one to send; None when this thread is to leave."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._inbox or self._leaving, IDLE_S)
-            if not self._inbox:
-                self._alive = False
-                return None
-            self._running = _Attempt(self._inbox.popleft(), time.monotonic(), float(self.channel.timeout))
-            self.quiet.clear()
-            return self._running
-
-
-class _Attempt:
-    """One notice that is being sent. `over`: somebody else answered for it."""
-
-    __slots__ = ("began", "ends", "key", "message", "over")
-
-    def __init__(self, message: Message, began: float, timeout: float) -> None:
-        self.message, self.key, self.began = message, message.key, began
-        self.ends = began + timeout + OVERRUN_S
-        self.over = False
+        super().__init__(
+            name,
+            lambda message: attempt(channel, message),
+            lambda message, outcome: answer(Delivered(message.key, name, outcome)),
+            float(channel.timeout),
+        )
+        self.channel = channel

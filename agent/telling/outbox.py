@@ -17,8 +17,8 @@ from agent.store.rows import text, value
 from agent.store.words import NoticeState
 
 if TYPE_CHECKING:
-    from agent.channels.outcome import Outcome
     from agent.keeper import Keeper
+    from agent.outcome import Outcome
     from agent.telling.message import Message
 
 NEVER = float("inf")

@@ -19,10 +19,10 @@ from agent.telling.delivery import Delivered, Delivery, Line, put_off, rest
 from agent.telling.outbox import CATCH_UP_S, EXERCISE, NEVER, Outbox, decoded, encoded, fate_of, passed_on, twin_of
 
 if TYPE_CHECKING:
-    from agent.channels.outcome import Outcome
     from agent.config.escalation import NotifySettings
     from agent.config.model import Channel
     from agent.keeper import Keeper
+    from agent.outcome import Outcome
     from agent.telling.message import Message
 
 LATE_S = 120.0
@@ -298,7 +298,7 @@ class Post:
 
         message = decoded(one.message) or self._words(one, wall)
         if message is None:
-            from agent.channels.outcome import refused
+            from agent.outcome import refused
 
             lost = refused("its words are lost, and so is what it was about")
             self._answers.append(Delivered(one.key, one.channel, lost))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from agent.channels.outcome import Outcome, delivered, failed
+from agent.outcome import Outcome, delivered, failed
 from agent.config import parse
 from agent.config.model import Channel
 from agent.config.read import Source

@@ -13,7 +13,7 @@ import pytest
 
 from agent import config
 from agent.channels import send
-from agent.channels.outcome import concealed
+from agent.outcome import concealed
 from agent.config import describe
 from agent.config.channels import KINDS, WebChannel, Webhook, secrets_of
 from agent.config.read import Source

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.channels import dingtalk, feishu, marks, pagerduty, slack, teams, telegram, web, webhook, wecom
-from agent.channels.outcome import concealed
+from agent.outcome import concealed
 from agent.config.channels import DingTalk, Feishu, PagerDuty, Slack, Teams, Telegram, WeCom
 from agent.config.model import Channel
 from probes.host import resolve

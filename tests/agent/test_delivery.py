@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.channels.outcome import Outcome, delivered, failed
+from agent import hands
 from agent.config.channels import CommandChannel
 from agent.config.model import Channel
-from agent.telling import delivery
+from agent.outcome import Outcome, delivered, failed
 from agent.telling.delivery import Delivered, Delivery, put_off, rest
 from agent.telling.message import Message
 from probes.model import Seconds
@@ -147,14 +147,14 @@ def test_after_a_failure_the_rest_is_given_back_untried(room: Room) -> None:
         made.give("staff", message(key))
     gate.set()
     assert [room.next() for _ in range(3)] == [("staff", "a", False), ("staff", "b", None), ("staff", "c", None)]
-    assert made.room("staff") == delivery.DEPTH
+    assert made.room("staff") == hands.DEPTH
 
 
 def test_what_does_not_fit_is_given_back_at_once(room: Room) -> None:
     gate = threading.Event()
     room.does["staff"] = lambda _message: delivered() if gate.wait(5) else failed("never")
     made = room.delivery("staff")
-    for number in range(delivery.DEPTH + 1):
+    for number in range(hands.DEPTH + 1):
         made.give("staff", message(str(number)))
     made.give("nowhere", message("x"))
     while made.room("staff"):
@@ -162,7 +162,7 @@ def test_what_does_not_fit_is_given_back_at_once(room: Room) -> None:
     made.give("staff", message("too many"))
     seen = {room.next(), room.next()}
     assert ("nowhere", "x", None) in seen
-    assert {key for _, key, ok in seen if ok is None} <= {"x", "too many", "more", str(delivery.DEPTH)}
+    assert {key for _, key, ok in seen if ok is None} <= {"x", "too many", "more", str(hands.DEPTH)}
     gate.set()
 
 
@@ -203,7 +203,7 @@ def test_a_channel_whose_every_attempt_hangs_keeps_two_threads_and_no_more(room:
     deadline = time.monotonic() + 5
     while made.room("staff") == 0 and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert made.room("staff") == delivery.DEPTH
+    assert made.room("staff") == hands.DEPTH
 
 
 def test_a_fault_of_ours_in_one_channel_is_a_failure_like_others(room: Room) -> None:
@@ -261,7 +261,7 @@ def test_a_new_configuration_lets_finish_what_is_under_way(room: Room) -> None:
 
 
 def test_a_thread_with_nothing_to_do_leaves_and_comes_back(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "IDLE_S", 0.01)
+    monkeypatch.setattr(hands, "IDLE_S", 0.01)
     made = room.delivery("idle")
     assert made._runs["idle"]._alive is False, "nobody waits for a channel that is never used"
     for _ in range(3):

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from agent import drill, texts
-from agent.channels.outcome import refused
+from agent.outcome import refused
 from agent.cli import drill as command
 from agent.cli.parser import parse as parse_words
 from agent.config import parse

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.channels.outcome import Outcome, delivered, failed, refused
+from agent.outcome import Outcome, delivered, failed, refused
 from agent.incidents import Case, update
 from agent.state import Track
 from agent.store import Note, Silence, Store
