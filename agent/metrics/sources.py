@@ -165,7 +165,7 @@ def number(found: object) -> float | None:
 
 
 def moment(found: object) -> float | None:
-    """Unix seconds of a time as the report has it, `2026-11-22T10:55:45.070Z`, or a measurement, `2026-11-22 10:55 UTC`."""
+    """Unix seconds of a time as the report has it (`2026-11-22T10:55:45.070Z`) or a measurement (`… 10:55 UTC`)."""
     if not isinstance(found, str):
         return None
     try:
