@@ -37,6 +37,8 @@ UNSAVED_AT_MOST = 20_000
 """Rows of one table that wait in memory; beyond it the oldest go."""
 NOTICES_AT_MOST = 2000
 """Notices are some kilobytes each."""
+PARCELS_AT_MOST = 500
+"""So are reports for the centre; whoever waits with them sees to it that there are no more."""
 
 
 class Keeper:
@@ -227,8 +229,10 @@ class Keeper:
             pending.incidents,
             pending.availability,
             pending.fates,
+            pending.done,
         ):
             del waiting[:-UNSAVED_AT_MOST]
+        del pending.parcels[:-PARCELS_AT_MOST]
         if len(pending.notices) > NOTICES_AT_MOST:
             self._bring_down()
 

@@ -20,11 +20,14 @@ from agent.incidents import Incident
 from agent.state import Track, Transition
 from agent.store import file, outbox, retention, rows
 from agent.store.outbox import Outbox
+from agent.store.parcels import Parcels
 from agent.store.words import (
     AvailabilityRow,
     Batch,
+    Done,
     Event,
     Fate,
+    Kept,
     Note,
     Outgoing,
     Silence,
@@ -37,8 +40,10 @@ from probes.model import Memory
 __all__ = [
     "AvailabilityRow",
     "Batch",
+    "Done",
     "Event",
     "Fate",
+    "Kept",
     "Note",
     "Outgoing",
     "Silence",
@@ -207,6 +212,11 @@ class Store:
     def outbox(self) -> Outbox:
         """The notices that wait, and what became of the others."""
         return Outbox(self._ask, self._sound)
+
+    @property
+    def parcels(self) -> Parcels:
+        """What waits for the centre."""
+        return Parcels(self._ask, self._sound)
 
     def told(self, kind: type[T]) -> dict[str, T]:
         """By incident: who was told of it."""

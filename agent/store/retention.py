@@ -17,6 +17,9 @@ SHARE = 10
 UNTOLD_S = 30 * DAY_S
 """What could not be told for so long, through a channel that is dead or no longer configured, helps nobody."""
 
+PARCEL_ROW = 640
+"""What a row for the centre takes beside its body: its key twice, and half of the last page on average."""
+
 _TOLD_OF_NOTHING = "DELETE FROM told WHERE incident NOT IN (SELECT id FROM incident)"
 _OVER = (  # how much is over, and: forget the oldest of it
     (
@@ -54,6 +57,7 @@ def expire(db: sqlite3.Connection, before: float, now: float) -> int:
         ("DELETE FROM note WHERE at < ? AND incident NOT IN (SELECT id FROM incident)", before),
         ("DELETE FROM outbox WHERE state <> 'waiting' AND finished < ?", before),
         ("DELETE FROM outbox WHERE state = 'waiting' AND created < ?", min(before, now - UNTOLD_S)),
+        ("DELETE FROM parcel WHERE at < ?", min(before, now - UNTOLD_S)),
     ):
         dropped += db.execute(sql, (value,)).rowcount
     return dropped + db.execute(_TOLD_OF_NOTHING).rowcount
@@ -61,8 +65,14 @@ def expire(db: sqlite3.Connection, before: float, now: float) -> int:
 
 def too_large(db: sqlite3.Connection, most: int) -> bool:
     """Does what is in use exceed the limit? What waits to be told has a limit of its own and is not the past."""
-    (waiting,) = db.execute("SELECT total(length(message)) FROM outbox WHERE state = 'waiting'").fetchone()
-    return _bytes(db, used=True) - int(waiting) > most
+    return _bytes(db, used=True) - _waiting(db) > most
+
+
+def _waiting(db: sqlite3.Connection) -> int:
+    """The bytes of what waits to be told."""
+    (notices,) = db.execute("SELECT total(length(message)) FROM outbox WHERE state = 'waiting'").fetchone()
+    (parcels,) = db.execute("SELECT total(length(body) + ?) FROM parcel", (PARCEL_ROW,)).fetchone()
+    return int(notices) + int(parcels)
 
 
 def shrink(db: sqlite3.Connection) -> int:

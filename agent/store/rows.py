@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.store.words import AvailabilityRow, Batch, Event, Fate, Outgoing
+from agent.store.words import AvailabilityRow, Batch, Event, Fate, Kept, Outgoing
 from probes.model import Scalar
 
 T = TypeVar("T")
@@ -57,6 +57,12 @@ _FATE = """
         finished = ?, message = iif(?, message, x'')
     WHERE key = ? AND channel = ? AND state = 'waiting'
 """
+_PARCEL = "INSERT OR IGNORE INTO parcel (key, kind, seq, at, changed, ways, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_DONE_BY_ALL = "DELETE FROM parcel WHERE key = ? AND ways = ?"
+_DONE = """
+    UPDATE parcel SET ways = trim(replace(' ' || ways || ' ', ' ' || ?2 || ' ', ' '))
+    WHERE key = ?1 AND instr(' ' || ways || ' ', ' ' || ?2 || ' ')
+"""
 
 
 def work(batch: Batch) -> Work:
@@ -72,6 +78,8 @@ def work(batch: Batch) -> Work:
         (_TOLD, [(name, text(told)) for name, told in batch.told.items()]),
         (_NOTICE, [_notice(one) for one in batch.notices]),
         (_FATE, [_fate(one) for one in batch.fates]),
+        (_PARCEL, [_parcel(one) for one in batch.parcels]),
+        *((sql, [(one.key, one.way)]) for one in batch.done for sql in (_DONE_BY_ALL, _DONE)),
         (_SEQ, [] if batch.seq is None else [(batch.seq,)]),
     ]
     return [(sql, rows) for sql, rows in all_of_it if rows]
@@ -86,6 +94,10 @@ def _fate(one: Fate) -> tuple[Any, ...]:
     waits = one.state == "waiting"
     told = (one.state, one.due, one.attempts, plain(one.detail), one.passed_on)
     return (*told, None if waits else one.at, waits, one.key, one.channel)
+
+
+def _parcel(one: Kept) -> tuple[Any, ...]:
+    return one.key, one.kind, one.seq, one.at, one.changed, " ".join(one.ways), one.body
 
 
 def text(value: Any) -> str:
@@ -141,3 +153,9 @@ def outgoing(row: Sequence[object]) -> Outgoing | None:
     *front, passed_on, message = row
     told = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
     return struct(Outgoing, (*front, bool(passed_on), told))
+
+
+def kept(row: Sequence[object]) -> Kept | None:
+    """A row of what waits for the centre, without its body."""
+    *front, changed, ways = row
+    return struct(Kept, (*front, bool(changed), tuple(str(ways).split()), b""))

@@ -34,6 +34,10 @@ MIGRATIONS = (
     CREATE INDEX outbox_order ON outbox (incident, channel, id) WHERE state = 'waiting';
     CREATE TABLE told (incident TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE parcel (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, seq INTEGER NOT NULL,
+        at REAL NOT NULL, changed INTEGER NOT NULL, ways TEXT NOT NULL, body BLOB NOT NULL);
+    """,
 )
 """Step n brings a file from version n to n + 1; a step that was released is never edited.
 
@@ -54,6 +58,7 @@ TABLES = frozenset(
         "silence",
         "outbox",
         "told",
+        "parcel",
     )
 )
 PAGE = 1024

@@ -114,6 +114,30 @@ class Fate(msgspec.Struct, frozen=True, kw_only=True):
         return self.key, self.channel
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A report, or what happened to an incident, that waits for the centre. There once, ever, by its `key`."""
+
+    key: str
+    kind: Literal["report", "incident"]
+    seq: int
+    """Of the report, or of the newest one when the other happened."""
+    at: float
+    """When it was made: Unix seconds."""
+    changed: bool = True
+    """It tells of a change; False: the report said only that this till is still watched."""
+    ways: tuple[str, ...]
+    """The ways to the centre that have not taken it yet."""
+    body: bytes = b""
+    """JSON, gzipped; empty in an index."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """This way needs it no more: the centre has it, or never will. What all ways are done with is forgotten."""
+
+    key: str
+    way: str
+
+
 class Batch(msgspec.Struct):
     """What is to be kept together, all of it or nothing. Only what changed need be in it.
 
@@ -135,6 +159,9 @@ class Batch(msgspec.Struct):
     """New ones; one that is in the outbox already, or ever was, stays as it is."""
     fates: list[Fate] = []
     """What became of earlier ones. What was finished stays finished."""
+    parcels: list[Kept] = []
+    """New ones for the centre."""
+    done: list[Done] = []
 
     @property
     def empty(self) -> bool:
@@ -151,6 +178,8 @@ class Batch(msgspec.Struct):
                 self.told,
                 self.notices,
                 self.fates,
+                self.parcels,
+                self.done,
             )
         )
 
@@ -171,5 +200,23 @@ class Batch(msgspec.Struct):
             self.notices = [msgspec.structs.replace(one, message="") if one.id in over else one for one in self.notices]
         if other.fates:
             self.fates = list({one.id: one for one in (*self.fates, *other.fates)}.values())
+        if other.parcels:
+            self.parcels = list({one.key: one for one in (*self.parcels, *other.parcels)}.values())
+        if other.done:
+            self.done = list(dict.fromkeys((*self.done, *other.done)))
+            if self.parcels:
+                self._forget_done()
         if other.seq is not None:
             self.seq = max(other.seq, self.seq or 0)
+
+    def _forget_done(self) -> None:
+        """What no file took yet and no way needs any more, none has to take."""
+        over: dict[str, set[str]] = {}
+        for one in self.done:
+            over.setdefault(one.key, set()).add(one.way)
+        left = []
+        for each in self.parcels:
+            ways = tuple(way for way in each.ways if way not in over.get(each.key, ()))
+            if ways:
+                left.append(each if ways == each.ways else msgspec.structs.replace(each, ways=ways))
+        self.parcels = left
