@@ -15,12 +15,10 @@ import msgspec
 if TYPE_CHECKING:
     from agent.texts import Language
 
-ANSWER_S = 1.0
-"""How long a reader waits for the loop to say it in another language."""
+TRIES, ANSWER_S = 4, 0.25
+"""How often a report is asked for in another language, and for how long each time: meanwhile there may be a new one."""
 STUCK_S = 30.0
 """The loop comes round every five seconds: one that did not for so long stands still."""
-DEAF_S = 10.0
-"""Of a loop that did not come round for so long nothing is asked."""
 WORTH_ZIPPING = 500
 
 
@@ -49,11 +47,6 @@ class _Facts(msgspec.Struct):
     generated_at: str
     valid_until: datetime
 
-    @property
-    def mark(self) -> int | str:
-        """Which report it is, in whatever language."""
-        return self.seq or self.generated_at  # where no state can be kept every number is 0
-
 
 class Served(Content):
     """A report as it is handed out."""
@@ -62,16 +55,25 @@ class Served(Content):
         super().__init__(encoded, "application/json")
         facts = msgspec.json.decode(encoded, type=_Facts)
         self.language: Language = language
-        self.mark = facts.mark
+        self._seq, self._at = facts.seq, facts.generated_at
         self.valid_until = facts.valid_until.timestamp()
+
+    def is_also(self, other: Served) -> bool:
+        """Are they one report, perhaps in two languages? Where no state can be kept every number is 0."""
+        return (self._seq or self._at) == (other._seq or other._at)
+
+    def is_before(self, other: Served) -> bool:
+        """Is it older? By its number and by the clock: a lost state file begins anew with one, a clock may be set."""
+        return self._seq <= other._seq and self._at < other._at and not self.is_also(other)
 
 
 class Sight:
-    """What the page shows. `want` is called from its threads: the loop shall say the report in this language."""
+    """What the page shows. `want` is called from its threads: somebody shall `put` the report in this language."""
 
     def __init__(self, want: Callable[[Language], None]) -> None:
         self._want = want
         self._changed = threading.Condition()
+        self._asking = threading.Lock()
         self._served: dict[str, Served] = {}
         self._newest: Served | None = None
         self.counts: Mapping[str, float] = {}
@@ -80,27 +82,33 @@ class Sight:
         """When the loop last came round."""
 
     def put(self, language: Language, encoded: bytes) -> None:
-        """The loop: this is the newest report."""
+        """Here is a report: a new one, or what `want` asked for, which may have been overtaken by a newer one."""
         served = Served(language, encoded)
         with self._changed:
-            if self._newest is None or self._newest.mark != served.mark or self._newest.language == language:
+            if self._newest is not None and served.is_before(self._newest):
+                return
+            if self._newest is None or self._newest.language == language or not served.is_also(self._newest):
                 self._newest = served
             self._served[language] = served
             self._changed.notify_all()
 
     def take(self, language: Language | None = None) -> Served | None:
         """The newest report, if need be in another language than wished; None before the first."""
-        with self._changed:
-            if language is None or self._newest is None:
-                return self._newest
-            if self._current(language) is None and time.monotonic() - self.beat < DEAF_S:
-                self._want(language)
-                self._changed.wait_for(lambda: self._current(language) is not None, ANSWER_S)
-            return self._current(language) or self._newest
+        newest = self._newest
+        if language is None or newest is None or newest.language == language:
+            return newest
+        for _ in range(TRIES):
+            with self._asking:  # several readers want the same: it is said once
+                if self._current(language) is None:
+                    self._want(language)
+            with self._changed:
+                if self._changed.wait_for(lambda: self._current(language) is not None, ANSWER_S):
+                    break
+        return self._current(language) or self._newest
 
     def _current(self, language: Language) -> Served | None:
-        found = self._served.get(language)
-        return found if found is not None and self._newest is not None and found.mark == self._newest.mark else None
+        found, newest = self._served.get(language), self._newest
+        return found if found is not None and newest is not None and found.is_also(newest) else None
 
     def trouble(self, wall: float, now: float) -> str:
         """Why nobody should rely on what is shown; empty: the agent is well, whatever is wrong with the till."""

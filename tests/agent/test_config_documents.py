@@ -32,6 +32,14 @@ SETTING = re.compile(r"#(?P<key>[\w-]+) = .*")
 ANY_KIND = {"probes": "ping", "channels": "slack"}
 INSTEAD = {"settlement": {"file": "/opt/pos/settle.log", "format": "log"}}
 """What some settings of a kind need in place of its example."""
+NEEDED = {
+    "web.tls": {"certificate_file": "/etc/posagent/page.pem", "key_file": "/etc/posagent/page.key"},
+    "push.https": {"url": "https://centre.example/v1/reports", "certificate_file": "/etc/posagent/till.pem"},
+    "push.mqtt": {"host": "mqtt.centre.example", "certificate_file": "/etc/posagent/till.pem", "user": "till"},
+}
+"""What a table inside a section needs, and what some of its settings belong to."""
+BEYOND = dict.fromkeys(("push.https", "push.mqtt"), '[site]\nstore = "0042"\nterminal = "T01"\n')
+"""What they need outside of themselves."""
 
 
 def loaded(text: str) -> config.Config:
@@ -100,7 +108,8 @@ def test_every_line_of_the_example_explains_is_a_header_or_is_a_setting() -> Non
 
 def test_the_example_has_every_section_and_every_kind() -> None:
     names = [name for name, _ in sections_of_the_example()]
-    sections = ["", "site", "contacts", "advice", "schedule", "report", "history", "notify"]
+    sections = ["", "site", "contacts", "advice", "schedule", "report", "history", "web", "web.tls"]
+    sections += ["push", "push.https", "push.mqtt", "notify"]
     channels = ["channels.NAME", *(f"channels.{kind}" for kind in CHANNELS)]
     assert names == [
         *sections,
@@ -117,15 +126,15 @@ def test_the_example_has_every_section_and_every_kind() -> None:
 def test_each_setting_of_the_example_holds_when_its_mark_is_taken_off(name: str, lines: list[str]) -> None:
     """Beside what the kind's own example needs; a setting that excludes those is tried without them."""
     header = f"[[{name}]]\n" if name == "escalation" else f"[{name}]\n" if name else ""
-    section, _, kind = name.partition(".")
-    needed = needs_of(section, kind)
+    section, _, kind = name.partition(".") if name.startswith(("probes.", "channels.")) else (name, "", "")
+    needed = needs_of(section, kind) if kind else NEEDED.get(name, {})
     for line in lines:
         [key] = tomllib.loads(line)
         answers = []
         for beside in (needed, {}, INSTEAD.get(kind, {})):
-            table = {"kind": ANY_KIND[section] if kind == "NAME" else kind, **beside} if kind else {}
+            table = {"kind": ANY_KIND[section] if kind == "NAME" else kind, **beside} if kind else beside
             named = {"fallback": "mail", "channels": "staff", "name": "staff"}.get(key)
-            beyond = f"[channels.{named}]\nkind = 'journal'\n" if named else ""
+            beyond = f"[channels.{named}]\nkind = 'journal'\n" if named else BEYOND.get(section, "")
             others = "".join(f"{other} = {toml.value(value)}\n" for other, value in table.items() if other != key)
             answers.append(
                 [one for one in problems(f"{header}{line}\n{others}{beyond}") if f".{key}:" in one or "unknown" in one]
@@ -183,6 +192,9 @@ def everything() -> dict[str, Any]:
             if kind != "channels.NAME":
                 inside |= {"kind": name.removeprefix("channels.")}
                 table.setdefault("channels", {})[name] = inside
+        elif name in NEEDED:
+            section, _, inner = name.partition(".")
+            table.setdefault(section, {})[inner] = inside
         elif not name.startswith("probes"):
             table.update({name: [inside] if name == "escalation" else inside} if name else inside)
     return table
@@ -260,6 +272,18 @@ def test_what_is_shown_reads_back_to_the_same_probes() -> None:
     assert show(second).split("\n")[1:] == show(first).split("\n")[1:]
     assert (second.language, second.site, second.contacts) == (first.language, first.site, first.contacts)
     assert second.schedule == first.schedule
+
+
+def test_what_is_shown_of_page_and_centre_reads_back_to_the_same() -> None:
+    first = loaded(
+        '[site]\nstore = "0042"\nterminal = "T01"\n'
+        '[web]\nlisten = "[2001:db8::2]:443"\nhosts = ["t01.store.example"]\ntoken = { credential = "page" }\n'
+        '[web.tls]\ncertificate_file = "/etc/posagent/page.pem"\nkey_file = "/etc/posagent/page.key"\n'
+        '[push.https]\nurl = "https://centre.example/v1/reports"\nsplay = "1m"\n'
+        '[push.mqtt]\nhost = "mqtt.centre.example"\nversion = "3.1.1"\n'
+    )
+    second = loaded(show(first))
+    assert (second.web, second.push) == (first.web, first.push)
 
 
 def _with_everything_filled_in(found: config.Config) -> Iterator[Any]:
