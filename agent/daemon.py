@@ -29,15 +29,18 @@ from agent.lock import lock
 from agent.places import places
 from agent.reporter import EVENTS, Facts, Reporter
 from agent.runner import Look
+from agent.seen import Seen
 from agent.store import Batch, Event
 from agent.telling.delivery import Delivered
 from agent.telling.escalator import Escalator, Ways
-from agent.watching.lookout import NEAR, Call, Lookout, News, Wake
+from agent.watching.lookout import NEAR, Answer, Call, Lookout, News, Wake
+from agent.watching.pool import Late
 from probes.host import command
 
 if TYPE_CHECKING:
     from agent.incidents import Change, Incident
     from agent.plan import Plan
+    from agent.push import Ways as PushWays
     from agent.report import DiagnosisPart
     from agent.state import Transition
 
@@ -91,6 +94,7 @@ class Daemon:
         self.ledger = Ledger(opening_hours(plan.config))
         ways = Ways(self.lookout.news.put, lambda durable: self._save(durable=durable), self._record, self._explained)
         self.escalator = Escalator(plan, self.known, self.keeper, journal, ways, env)
+        self.seen = Seen(plan, self.keeper, journal, self._push_ways, env)
         self.clocks = absence.Clockwork()
         self.watchdog = systemd.Watchdog()
         self._facts = Facts((), {}, {}, None)
@@ -133,6 +137,7 @@ class Daemon:
         self._at.update(flush=now + SOON_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
         self._warm_at = now + FIRST_LOOKS_S
         self._read_notes()
+        self.seen.start()
         self.watchdog.start()
         self.lookout.start(self.plan.probes)
         self.journal.say(Priority.NOTICE, "agent.started", version=__version__, probes=len(self.plan.probes))
@@ -172,6 +177,8 @@ class Daemon:
         self._record(Event(at=stopped, what="agent.stopped", facts={"shutting_down": going_down}))
         if self._warm or self.reporter.last:
             self._write_report(time.monotonic(), self._face())
+        self.seen.stop(GRACE_S)
+        self._settle()
         self.known.unsaved.marks.update(absence.clean_stop(stopped, going_down))
         self._save(durable=True)
         self.journal.say(Priority.NOTICE, "agent.stopped")
@@ -183,9 +190,10 @@ class Daemon:
         with contextlib.suppress(queue.Empty):
             while True:
                 news = self.lookout.news.get_nowait()
-                if isinstance(news, Delivered):
-                    self.escalator.answered(news)
-        self.escalator.turn(time.monotonic(), time.time())
+                self._take_answer(news)
+        now, wall = time.monotonic(), time.time()
+        self.escalator.turn(now, wall)
+        self.seen.turn(now, wall, self.escalator.counts())
 
     def _fall(self) -> None:
         """Something in the loop failed: what is known is kept, without the mark of a clean stop."""
@@ -212,8 +220,10 @@ class Daemon:
         if isinstance(news, Findings):
             self.problems.pop("examination", None)
             self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
-        elif isinstance(news, Delivered):
-            self.escalator.answered(news)
+        elif self._take_answer(news):
+            pass
+        elif isinstance(news, Late):
+            self.lookout.late(news)
         elif isinstance(news, Wake):
             self._wake(news)
         elif isinstance(news, Call):
@@ -225,6 +235,26 @@ class Daemon:
             self.problems["examination"] = f"an examination failed: {type(news).__name__}: {news}; please report this"
             self.journal.say(Priority.ERROR, "examination.failed", error=news)
 
+    def _push_ways(self) -> PushWays:
+        from agent.push import Ways as PushWays  # only where there is a centre
+
+        return PushWays(
+            answer=lambda pushed: self.lookout.news.put(Answer(pushed)),
+            unsaved=lambda: self.known.unsaved,
+            save=lambda durable: self._save(durable=durable),
+            record=self._record,
+        )
+
+    def _take_answer(self, news: News) -> bool:
+        """Whether it is what came of something sent to people or to the centre."""
+        if isinstance(news, Delivered):
+            self.escalator.answered(news)
+        elif isinstance(news, Answer):
+            self.seen.answered(news.pushed)
+        else:
+            return False
+        return True
+
     def _turn(self) -> None:
         now = time.monotonic()
         self.watchdog.beat()
@@ -233,6 +263,7 @@ class Daemon:
             self.lookout.afresh(now)
             if event.what == "clock.jumped":
                 self.escalator.clock_set(float(event.facts["seconds"]), time.time())
+                self.seen.clock_set(time.time())
         self.lookout.hasten(now)
         self.lookout.examine(now, ready=self._is_warm(now))
         if now >= self._well_at and self.known.may_be_over and self._is_warm(now):
@@ -245,6 +276,7 @@ class Daemon:
             self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept
         self._log_problems()  # the report may be what fails
         self._report(now)
+        self.seen.turn(now, time.time(), self.escalator.counts())
         self._due_at = time.monotonic() + self._patience()
 
     def _patience(self) -> float:
@@ -253,6 +285,7 @@ class Daemon:
             self.lookout.wait(now),
             self.keeper.wait(now),
             self.escalator.wait(now),
+            self.seen.wait(now),
             *(at - now for at in self._at.values()),
         )
         return max(0.0, min(TURN_S, *waits))
@@ -288,6 +321,7 @@ class Daemon:
 
     def _tell(self, changes: Sequence[Change]) -> None:
         self.escalator.changed(changes)
+        self.seen.changed(changes, time.time())
         for change in changes:
             incident = change.incident
             self.journal.say(
@@ -310,8 +344,9 @@ class Daemon:
         face, pressing = self._face(), self._pressing()
         wait = self.reporter.wait(now, face, pressing)
         if wait <= 0.0:
-            self._write_report(now, face)
-            wait = self.reporter.wait(now, face, pressing)
+            if not self.reporter.again(now, face):
+                self._write_report(now, face)
+            wait = self.reporter.wait(now, self._face(), pressing)
         self._at["report"] = now + wait
 
     def _face(self) -> object:
@@ -339,17 +374,20 @@ class Daemon:
             self._facts.notes,
             self._facts.silenced_until,
             self._levels(),
+            self.seen.waiting(),
         )
         found = self.reporter.write(self.known, facts, now, face, pressing=self._pressing(), last=self.stopping)
         if self.reporter.verdict_mark != self._verdict_mark:
             self._verdict_mark = self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
             self._save()
+        if self.reporter.told is not None:
+            self.seen.told(self.reporter.told, self.reporter.last, changed=self.reporter.changed)
         systemd.status(found.verdict.headline)
 
     def _log_problems(self) -> None:
         """What has no event of its own is said when it begins and when it is over."""
         found = {text for key, text in self.keeper.problems.items() if key != "state.corrupt"}
-        found.update(self.lookout.problems(), self.escalator.problems())
+        found.update(self.lookout.problems(), self.escalator.problems(), self.seen.problems())
         for text in sorted(found - self._logged):
             self.journal.say(Priority.WARNING, "agent.problem", text=text)
         for text in sorted(self._logged - found):
@@ -357,7 +395,7 @@ class Daemon:
         self._logged = found
 
     def _all_problems(self) -> list[str]:
-        others = (*self.lookout.problems(), *self.escalator.problems())
+        others = (*self.lookout.problems(), *self.escalator.problems(), *self.seen.problems())
         return [*self.problems.values(), *self.keeper.problems.values(), *others]
 
     def _describe(self, found: Diagnosis) -> tuple[str, str]:
@@ -418,6 +456,7 @@ class Daemon:
         batch.availability.extend(self.ledger.totals())
         batch.marks.update(absence.alive(time.time(), absence.boot_id()), verdict=self.reporter.verdict_mark)
         batch.merge(self.escalator.everything())
+        batch.merge(self.seen.everything() or Batch())
         return batch
 
     def _log(self, transitions: Sequence[Transition]) -> None:
@@ -438,7 +477,9 @@ class Daemon:
         for incident in self.known.book.open:
             written = self.keeper.notes(incident.id)
             if written and (written[-1].until is None or written[-1].until > now):
-                notes[incident.id] = written[-1]  # who took charge last has it, and may have had it for long enough
+                note = notes[incident.id] = written[-1]  # who took charge last has it, and may have had it long enough
+                if note.at > self.started_at and note != self._facts.notes.get(incident.id):
+                    self.seen.taken_charge(incident, note)
         silences = self.keeper.silences(now)
         until = max((each.until for each in silences), default=None)
         self._facts = Facts((), {}, notes, until)
@@ -471,6 +512,7 @@ class Daemon:
         self.ledger.hours = opening_hours(plan.config)
         self.lookout.arrange(plan.probes, plan.language, plan.retry)
         self.escalator.reload(plan)
+        self.seen.reload(plan)
         self._warm, self._warm_at = False, time.monotonic() + NEW_LOOKS_S
 
     def _look_around(self) -> None:

@@ -50,10 +50,13 @@ class Reporter:
     last: bytes = b""
     """The newest report as written, for whoever serves it."""
     verdict_since: float | None = None
+    changed: bool = False
+    """The newest report was more than a heartbeat."""
     _face: object = None
     _pressing: object = None
     _verdict: object = None
     _written_at: float = float("-inf")
+    _tried_at: float = float("-inf")
     _allowance: float = float(BURST)
     _counted_at: float = 0.0
     _took: float = 0.0
@@ -78,7 +81,7 @@ class Reporter:
         self._earn(now)
         apart = self._written_at + max(APART_S, self._took / SHARE) - now
         poor = 0.0 if self._allowance >= 1 or pressing != self._pressing else (1 - self._allowance) * REFILL_S
-        again = self._written_at + AGAIN_S - now if self._failed else 0.0
+        again = self._tried_at + AGAIN_S - now if self._failed else 0.0
         return max(0.0, min(beat, max(apart, poor, again)))
 
     def _earn(self, now: float) -> None:
@@ -116,7 +119,8 @@ class Reporter:
         self.last = report.encode(found)
         self._took = time.thread_time() - began
         self._failed = not self.keeper.write(self.last)
-        self._face, self._pressing, self._written_at = face, pressing, now
+        self.changed = face != self._face
+        self._face, self._pressing, self._written_at, self._tried_at = face, pressing, now, now
         self._allowance = max(1.0 - self.heartbeat / REFILL_S, self._allowance - max(1.0, len(self.last) / AS_LARGE))
         return found
 
@@ -124,6 +128,14 @@ class Reporter:
     def told(self) -> Told | None:
         """What the newest report was made of."""
         return self._told
+
+    def again(self, now: float, face: object) -> bool:
+        """Whether it is the newest report that a disk refused: then it is tried once more, as it was."""
+        if not self._failed or face != self._face or now >= self._written_at + self.heartbeat:
+            return False
+        self._failed = not self.keeper.write(self.last)
+        self._tried_at = now
+        return True
 
     def _note_verdict(self, finding: Finding, wall: float) -> None:
         words = (finding.payments, finding.settlement)

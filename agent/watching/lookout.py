@@ -3,27 +3,33 @@
 beats ──────► pool ─► looks         every probe at its own interval
 triggers ───► pool ─► looks         what the kernel speaks of, at once and again until it is confirmed
 suspicion ──► examiner ─► findings  one coherent round, every `retry_interval`
+
+A look that waits far longer than usual for an answer makes its probe suspect before it has timed out.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from agent.diagnosis.scene import Scene
 from agent.examination import Findings, Recent
+from agent.places import places
 from agent.runner import NOTHING, Look
 from agent.telling.delivery import Delivered
 from agent.watching.examiner import LONGEST_S, Examiner
-from agent.watching.pool import Pool
+from agent.watching.pool import Late, Pool
 from agent.watching.scheduler import Beats
 from agent.watching.triggers import FIRST, Triggers, concerned
-from probes.model import OutOfTime
+from probes.model import OutOfTime, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.knowledge import Knowledge
+    from agent.push import Pushed
     from agent.texts import Language
     from probes.model import Probe
 
@@ -37,6 +43,11 @@ FRESH_S = 15.0
 """So long an extra look need not be taken again."""
 NEAR = frozenset().union(*FIRST.values()) - {"gateway"}
 """The kinds that ask the kernel alone: their looks cost nobody anything."""
+REMOTE = frozenset({"gateway", "dns", "internet", "ping", "port", "tls", "http"})
+"""The kinds that wait for an answer out of the network, which comes soon or not at all."""
+LATE_S, LATE_TIMES = 1.0, 3.0
+"""Such an answer is late after so long, and after so many times what it took when all was well. By then the kernel has
+sent a lost SYN again: where that one is answered, no examination begins."""
 AGAIN_S = 0.2
 """How long a worker may take to put down the look that it has just told of."""
 
@@ -61,7 +72,13 @@ class Call(NamedTuple):
     what: str
 
 
-News = Look | Findings | Exception | Wake | Call | Delivered
+class Answer(NamedTuple):
+    """What came of something for the centre."""
+
+    pushed: Pushed
+
+
+News = Look | Late | Findings | Exception | Wake | Call | Delivered | Answer
 """Whatever reaches the main loop: `Exception` is what became of an examination that failed."""
 
 
@@ -79,6 +96,8 @@ class Lookout:
         self._haste_at = float("inf")
         self._woken: dict[str, float] = {}
         self._afresh_at = float("-inf")
+        self._late: dict[str, float] = {}
+        """Of which probes an answer is late, and when that look began."""
         self._lost: set[str] = set()
         """Probes of which an examination left a look behind: until a look of the pool comes back they are spared."""
 
@@ -101,6 +120,7 @@ class Lookout:
         self.beats.arrange(probes, now_first=True)
         names = {probe.name for probe in probes}
         self._lost &= names
+        self._late = {name: at for name, at in self._late.items() if name in names}
         self._woken = {name: at for name, at in self._woken.items() if name in names}
 
     def wait(self, now: float) -> float:
@@ -115,7 +135,15 @@ class Lookout:
             self._ask(probe)
 
     def _ask(self, probe: Probe) -> None:
-        self.pool.ask(probe, self.known.memories.get(probe.name, NOTHING))
+        self.pool.ask(probe, self.known.memories.get(probe.name, NOTHING), self._patience(probe))
+
+    def _patience(self, probe: Probe) -> float:
+        """Seconds after which a look at this probe is late, if it was well and nobody doubts that."""
+        if probe.kind not in REMOTE or probe.role is Role.TERMINAL:  # a terminal may be able to talk to one at a time
+            return math.inf
+        usual = self.known.usual_s(probe.name)
+        patience = math.inf if usual is None else max(LATE_S, LATE_TIMES * usual)
+        return patience if patience < probe.timeout else math.inf
 
     # --- the kernel ---------------------------------------------------------------------------------------------------
 
@@ -142,6 +170,9 @@ class Lookout:
     def seen(self, found: Look) -> bool:
         """A look was taken in: whether it confirmed what a kernel event told of."""
         name = found.probe.name
+        self._late.pop(name, None)
+        if name in self.known.suspects:
+            self.examiner.doubt(time.monotonic() - found.duration)
         if self._lost and found.observation.reason != OutOfTime.reason:
             self._lost.discard(name)
         if self.known.probes.get(name, found.probe) != found.probe:  # changed while it was looked at: its turn was lost
@@ -166,9 +197,18 @@ class Lookout:
 
     # --- suspicion ----------------------------------------------------------------------------------------------------
 
+    def late(self, news: Late) -> None:
+        """An answer is late: reason enough to look around, though not yet to count."""
+        name, last = news.probe.name, self.known.looks.get(news.probe.name)
+        if self.known.probes.get(name) != news.probe or last is None or last.checked_at >= news.began.wall:
+            return  # changed, or answered meanwhile
+        if not Scene([last], places([last])).is_terminal(last):
+            self._late[name] = news.began.at
+            self.examiner.doubt(news.began.at)
+
     def examine(self, now: float, *, ready: bool) -> None:
         """Begin an examination when one is due; `ready`: everything was looked at once."""
-        if not self.known.doubtful:
+        if not self.known.doubtful and not self._late:
             self.examiner.settle()
             return
         if not ready:
@@ -176,13 +216,17 @@ class Lookout:
         self.examiner.wish(now)
         if self.examiner.wait(now) == 0.0:
             spared = self.pool.hanging() | self._lost
-            probes = [p for p in self.known.to_examine() if p.name not in spared and p.timeout <= LONGEST_S]
+            probes = [p for p in self.known.to_examine(self._late) if p.name not in spared and p.timeout <= LONGEST_S]
             self.examiner.begin(
                 probes,
                 dict(self.known.memories),
-                Recent(self.known.beside(probes), self.known.extra_since(time.time() - FRESH_S)),
+                Recent(
+                    self.known.beside(probes),
+                    self.known.extra_since(time.time() - FRESH_S),
+                    [self.known.looks[probe.name] for probe in probes if probe.name in self.known.looks],
+                    frozenset(self._late.keys() | self.known.silent()),
+                ),
                 now,
-                waited=min(self.examiner.retry, self.known.longest_look()),
             )
 
     def examined(self, findings: Findings) -> bool:

@@ -52,7 +52,9 @@ class Desk:
     """A state directory with a configuration beside it, and the environment of a command that uses both."""
 
     def __init__(
-        self, path: Path, config: str = '[probes.disk]\nkind = "disk"\nmin_free = 0\nmin_inodes = 0\n'
+        self,
+        path: Path,
+        config: str = '[web]\nlisten = ""\n[probes.disk]\nkind = "disk"\nmin_free = 0\nmin_inodes = 0\n',
     ) -> None:
         self.state = path / "state"
         self.state.mkdir()

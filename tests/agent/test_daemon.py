@@ -30,6 +30,8 @@ from probes.model import Observation, Status, ok
 from tests.agent.kinds import make_kind, make_probe, sleep_for, teach
 
 SCHEDULE = """
+[web]
+listen = ""
 [schedule]
 retry_interval = "1s"
 interval = "1s"

@@ -50,6 +50,8 @@ class Till:
         self.report_path = report or self.state / "health.json"
         self.config, self.log = home / "config.toml", home / "log"
         self.heartbeat, self.schedule = heartbeat, {**SCHEDULE, **schedule}
+        self.listen, self.more = "", ""
+        """Where the status page is, if any, and further sections."""
         self.probes: dict[str, dict[str, Any]] = {}
         self.process: subprocess.Popen[bytes] | None = None
         (home / "words").mkdir(exist_ok=True)
@@ -105,7 +107,8 @@ class Till:
                 for name, settings in self.probes.items()
             )
             report = f'path = "{self.report_path}"\nheartbeat = "{self.heartbeat}"\n'
-            text = f'language = "en"\n[schedule]\n{schedule}[report]\n{report}{probes}'
+            web = f'[web]\nlisten = "{self.listen}"\n'
+            text = f'language = "en"\n[schedule]\n{schedule}[report]\n{report}{web}{self.more}{probes}'
         fresh = self.config.with_suffix(".new")
         fresh.write_text(text)
         fresh.replace(self.config)
