@@ -76,6 +76,17 @@ def is_loopback(listen: str) -> bool:
     return ipaddress.ip_address(address(listen)[0]).is_loopback
 
 
+def url(web: Web) -> str:
+    """The page's own address, as who reads of it may type it; empty where there is none."""
+    if not web.listen:
+        return ""
+    host, port = address(web.listen)
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "localhost"
+    name = web.hosts[0] if web.hosts else f"[{host}]" if ":" in host else host
+    return f"{'http' if web.tls is None else 'https'}://{name}:{port}/"
+
+
 def check(web: Web, notes: Notes) -> None:
     """Whoever opens the page to others must say who these are."""
     if not web.listen:

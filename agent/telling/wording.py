@@ -40,6 +40,7 @@ class Wording:
     def about(self, incident: Incident, charge: Note | None, deadline: float | None, level: int) -> About:
         """All that a message about this incident says besides. `deadline`: of the next settlement."""
         from agent.advice import site_of
+        from agent.config.web import url
         from agent.rendering import circumstances_of_this_machine
         from agent.telling.message import About
 
@@ -60,6 +61,7 @@ class Wording:
             charge=charge,
             diagnosis=self._diagnosis(incident),
             language=self._plan.language,
+            url=url(config.web),
         )
 
 
