@@ -34,10 +34,15 @@ def unwatched(_done: Sequence[Look], _awaited: Sequence[Probe]) -> None:
 
 
 class Recent(NamedTuple):
-    """What is known besides: the newest looks at other probes, and extra looks of a moment ago, not taken anew."""
+    """What is known besides: the newest looks at other probes, and extra looks of a moment ago, not taken anew.
+
+    `before`: the newest looks at the probes themselves. `silent`: those that do not answer just now, as it seems.
+    """
 
     beside: Sequence[Look] = ()
     extra: Sequence[Look] = ()
+    before: Sequence[Look] = ()
+    silent: frozenset[str] = frozenset()
 
 
 NOTHING_RECENT = Recent()
@@ -61,13 +66,22 @@ def examine(
     recent: Recent = NOTHING_RECENT,
 ) -> Findings:
     """Look at `probes` until the monotonic instant `ends`. What is recent counts as well, while it tells anything."""
-    looks = _doubt(_look(probes, memories, _left(ends), progress), ends)
-    extra, explanation = vantage.explained([*looks, *recent.beside, *recent.extra], language, ends)
-    names = {found.probe.name for found in recent.extra}
-    explanation = _without(explanation, names)
+    ahead = _ahead(recent, language)
+    taken = _look([*probes, *(each.probe for each in ahead.values())], memories, _left(ends), progress)
+    looks = _doubt([found for found in taken if found.probe.name not in ahead], ends)
+    known = [*recent.extra, *vantage.telling([found for found in taken if found.probe.name in ahead], ahead)]
+    extra, explanation = vantage.explained([*looks, *recent.beside, *known], language, ends)
+    explanation = _without(explanation, {found.probe.name for found in known})
     newer = {found.probe.name for found in extra}
-    kept = [f for f in recent.extra if f.probe.name not in newer and f.probe.name in _named(explanation)]
+    kept = [f for f in known if f.probe.name not in newer and f.probe.name in _named(explanation)]
     return Findings(looks, [*kept, *extra], explanation)
+
+
+def _ahead(recent: Recent, language: Language) -> Mapping[str, vantage.Foreseen]:
+    """The extra looks that will be wished for if who is silent stays so: taken now, they cost no extra time."""
+    if not recent.silent:
+        return {}
+    return vantage.foreseen([*recent.before, *recent.beside, *recent.extra], recent.silent, language)
 
 
 def _without(explanation: Explanation, names: set[str]) -> Explanation:

@@ -166,11 +166,11 @@ class Knowledge:
     def _is_well(self, incident: Incident) -> bool:
         return not any(name in self._bad or name in self._troubled for name in incident.probes)
 
-    def to_examine(self) -> list[Probe]:
-        """The suspects, their ancestors, and the probes that tell causes apart."""
+    def to_examine(self, late: Iterable[str] = ()) -> list[Probe]:
+        """The suspects, their ancestors, and the probes that tell causes apart. `late`: suspects that do not answer."""
         told = {name for incident in self.book.open for name in incident.probes}
         told.update(name for pending in self.book.pending for name in pending.probes)
-        doubtful = self.suspects | self._faces_changed | self._unaccounted()
+        doubtful = self.suspects | self._faces_changed | self._unaccounted() | set(late)
         return select(self.probes, self.looks, doubtful, told)
 
     def extra_since(self, moment: float) -> list[Look]:
@@ -181,9 +181,16 @@ class Knowledge:
             if f.checked_at >= moment and f.probe.kind == "ping" and f.probe.name not in self.probes
         ]
 
-    def longest_look(self) -> float:
-        """How long the newest look at a suspect took, of the one that took longest: seconds."""
-        return max((self.looks[name].duration for name in self.suspects if name in self.looks), default=0.0)
+    def silent(self) -> set[str]:
+        """The suspects whose connections were not answered the last time."""
+        return {name for name in self.suspects if self.looks[name].observation.reason == "port.timeout"}
+
+    def usual_s(self, name: str) -> float | None:
+        """How many seconds a look at this probe took the last time, if all was well then."""
+        last = self.looks.get(name)
+        if last is None or last.observation.status is not Status.OK or name in self.suspects or name in self._bad:
+            return None
+        return last.duration
 
     def beside(self, probes: Iterable[Probe]) -> list[Look]:
         """The newest looks of all others."""

@@ -7,7 +7,7 @@ that are configured or on the way, and read this PC's own firewall rules; no por
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,6 +56,13 @@ class Wish(NamedTuple):
     purpose: str
 
 
+class Foreseen(NamedTuple):
+    """An extra look that is likely to be wished for, and the reasons with which it says something."""
+
+    probe: Probe
+    telling: tuple[str, ...]
+
+
 def explained(looks: Sequence[Look], language: Language, ends: float | None) -> tuple[list[Look], Explanation]:
     """Explain; where that leaves doubt, look further and explain again. Returns the extra looks and the explanation."""
     known = places(looks)
@@ -81,6 +88,32 @@ def explained(looks: Sequence[Look], language: Language, ends: float | None) -> 
     return [*judged.values(), *kept], _without_own_rules(again, passed)
 
 
+def foreseen(looks: Sequence[Look], silent: Collection[str], language: Language) -> dict[str, Foreseen]:
+    """Whom to ping already while connections wait in vain, as it seems. By name."""
+    imagined = [_unanswered(f) if f.probe.name in silent and f.probe.kind in CONNECTING else f for f in looks]
+    known = places(looks)
+    unsure = [found for found in explain(imagined, known).diagnoses if found.cause not in SETTLED]
+    scene = Scene(imagined, known)
+    return {
+        f"ping/{wish.host}": Foreseen(_ping(wish, language, time.monotonic() + PING_S), TELLING[wish.purpose])
+        for wish in _wishes_left(scene, unsure)
+    }
+
+
+def _unanswered(last: Look) -> Look:
+    """What the look after this one will be if no answer comes."""
+    facts = dict.fromkeys({"ipv4", "ipv6"} & last.observation.measurements.keys(), "timeout")
+    seen = Observation(
+        status=Status.FAIL, reason="port.timeout", measurements={**last.observation.measurements, **facts}
+    )
+    return replace(last, observation=seen)
+
+
+def telling(pings: Iterable[Look], foreseen: Mapping[str, Foreseen]) -> list[Look]:
+    """Those of the foreseen that say something."""
+    return [_marked(found) for found in pings if found.observation.reason in foreseen[found.probe.name].telling]
+
+
 def merged(looks: Sequence[Look], extra: Iterable[Look]) -> list[Look]:
     """All looks; an extra one of the same name takes the place of the first."""
     newer = {found.probe.name: found for found in extra}
@@ -104,6 +137,12 @@ def _wishes(scene: Scene, unsure: Sequence[Diagnosis]) -> list[Wish]:
         wishes += [Wish(address, ROUTER) for address in _routers(scene)]
         wishes += [Wish(address, LINE) for address in _answering_beyond(scene)]
     return wishes
+
+
+def _wishes_left(scene: Scene, unsure: Sequence[Diagnosis]) -> list[Wish]:
+    """Those that nobody has pinged yet, as many as may be."""
+    taken = {found.probe.name for found in scene.looks}
+    return [wish for wish in _wishes(scene, unsure) if f"ping/{wish.host}" not in taken][:MOST]
 
 
 def _silent_hosts(scene: Scene, unsure: Sequence[Diagnosis]) -> list[str]:
@@ -134,8 +173,7 @@ def _answering_beyond(scene: Scene) -> list[str]:
 
 def _further(scene: Scene, unsure: Sequence[Diagnosis], language: Language, until: float) -> list[Look]:
     """All extra looks at once; what says nothing is left out."""
-    taken = {found.probe.name for found in scene.looks}
-    wishes = [wish for wish in _wishes(scene, unsure) if f"ping/{wish.host}" not in taken][:MOST]
+    wishes = _wishes_left(scene, unsure)
     probes = {f"ping/{wish.host}": _ping(wish, language, until) for wish in reversed(wishes)}
     telling = {f"ping/{wish.host}": TELLING[wish.purpose] for wish in reversed(wishes)}
     if any(wish.purpose != TARGET for wish in wishes):

@@ -1,7 +1,8 @@
 """Can a probe that hangs stop the others? Never.
 
 Looks are taken by a few workers; more are woken or hired as soon as those at work stand still, and idle ones leave. A
-look that overruns is answered for it, and its worker is left behind: Python cannot end a thread. So hung ones are
+look that is unusually late is told of while it still waits. One that overruns is answered for, and its worker is left
+behind: Python cannot end a thread. So hung ones are
 counted: a probe that hangs twice in a row is parked until its thread ends by itself, and so is one that hangs once
 while many others do. A parked probe still answers each time that it is asked: with `probe.timeout`, at once.
 """
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from agent import runner
 from agent.runner import Began, Look
@@ -30,10 +32,17 @@ MANY_HUNG, MOST_HUNG = 32, 64
 """From the first on nobody may hang a second time, from the second on no look is begun until one of them ended."""
 
 
+class Late(NamedTuple):
+    """A look that is still under way though it usually takes far less time."""
+
+    probe: Probe
+    began: Began
+
+
 class Pool:
     """Takes looks and gives each to `report`, which is called from many threads and must return at once."""
 
-    def __init__(self, report: Callable[[Look], None], most: int = 64) -> None:
+    def __init__(self, report: Callable[[Look | Late], None], most: int = 64) -> None:
         self._report, self._most = report, most
         self._lock = threading.Lock()
         self._waiting: deque[_Ask] = deque()
@@ -55,9 +64,12 @@ class Pool:
         self._bell = Bell()
         self._guard = threading.Thread(target=self._watch_over, name="posagent-pool", daemon=True)
 
-    def ask(self, probe: Probe, memory: Memory) -> bool:
-        """Look at this probe soon. False, and nothing happens, while an earlier look at it is due or under way."""
-        one = _Ask(probe, memory)
+    def ask(self, probe: Probe, memory: Memory, patience: float = math.inf) -> bool:
+        """Look at this probe soon. False, and nothing happens, while an earlier look at it is due or under way.
+
+        After `patience` seconds without an answer it is reported `Late`, once.
+        """
+        one = _Ask(probe, memory, patience)
         with self._lock:
             if self._stopping or probe.name in self._owed:
                 return False
@@ -185,8 +197,9 @@ class Pool:
         now = time.monotonic()
         one.began = Began(now, now + one.probe.timeout, time.time())
         self._running[one.probe.name] = one
+        one.late_at = now + one.patience
         self._taken += 1
-        self._expect(one.began.ends + runner.GRACE_S)
+        self._expect(one.alarm())
         return one
 
     def _settle(self, one: _Ask) -> None:
@@ -224,6 +237,12 @@ class Pool:
             self._give_up(one)
         return late
 
+    def _late(self, now: float) -> list[Late]:
+        late = [one for one in self._running.values() if not one.done and one.late_at <= now]
+        for one in late:
+            one.late_at = math.inf
+        return [Late(one.probe, one.began) for one in late]
+
     def _relieve(self, now: float) -> Iterator[Look]:
         """Where those at work stand still one comes to help, then two, four, until there is nothing left to begin."""
         taken, self._taken = self._taken, 0
@@ -249,7 +268,7 @@ class Pool:
         self._review_at = now + IDLE_S if self._workers > FEW else math.inf
 
     def _next_alarm(self, now: float) -> float:
-        alarms = [one.began.ends + runner.GRACE_S for one in self._running.values() if not one.done]
+        alarms = [one.alarm() for one in self._running.values() if not one.done]
         if self._waiting:
             alarms.append(now + STALL_S)
         return min([*alarms, self._review_at])
@@ -267,25 +286,31 @@ class Pool:
             with self._lock:
                 if self._stopping and not self._running:
                     return
-                looks = [runner.left_behind(one.probe, one.began) for one in self._overdue(now)]
-                looks += self._relieve(now)
+                news: list[Look | Late] = [*self._late(now)]
+                news += [runner.left_behind(one.probe, one.began) for one in self._overdue(now)]
+                news += self._relieve(now)
                 self._review(now)
                 self._alarm = self._next_alarm(now)
-            for found in looks:
-                self._report(found)
+            for each in news:
+                self._report(each)
             self._bell.wait(self._alarm - time.monotonic())
 
 
 class _Ask:
     """One look that is wanted. `done`: it was answered; `over`: somebody else answered for it."""
 
-    __slots__ = ("asked", "began", "done", "memory", "over", "probe")
+    __slots__ = ("asked", "began", "done", "late_at", "memory", "over", "patience", "probe")
 
-    def __init__(self, probe: Probe, memory: Memory) -> None:
-        self.probe, self.memory = probe, memory
+    def __init__(self, probe: Probe, memory: Memory, patience: float = math.inf) -> None:
+        self.probe, self.memory, self.patience = probe, memory, patience
         self.asked = time.monotonic()
         self.began = Began(math.inf, math.inf, 0.0)
+        self.late_at = math.inf
         self.done = self.over = False
+
+    def alarm(self) -> float:
+        """When it is to be told of, answered or not."""
+        return min(self.late_at, self.began.ends + runner.GRACE_S)
 
 
 class _Worker:

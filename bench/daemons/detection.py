@@ -1,7 +1,8 @@
 """How long does a fault go unnoticed? From the moment it happens to the moment each daemon holds it for proven.
 
 A port's service dies (its host answers with a reset), or a firewall swallows what goes to it. One try hits all daemons
-at once, at a random moment of the interval; tries are spread over the interval, so that few tell as much as many.
+at once, at a random moment of the interval; tries are spread over the interval by the clock that all shops share, so
+that few tell as much as many: each daemon has its looks at the same phases of that clock in every shop.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def _try(shop: Shop, peers: Sequence[Peer], number: int, of: int) -> dict[str, A
     """One fault, from a quiet shop to a quiet shop."""
     tellers = [peer for peer in peers if peer.name != EXPORTER]
     until("a quiet shop", PATIENCE_S, lambda: not any(peer.broken() for peer in tellers))
-    threading.Event().wait((number + random.random()) / of * INTERVAL_S)
+    phase = (number + random.random()) / of * INTERVAL_S
+    threading.Event().wait((phase - time.monotonic()) % INTERVAL_S)
     ports = [check for check in sixteen() if check.kind == "port"]
     check, refused = ports[number % len(ports)], number % 2 == 0
     began = time.monotonic()

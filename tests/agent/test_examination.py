@@ -41,3 +41,32 @@ def test_without_anything_recent_nothing_is_taken_away(monkeypatch: pytest.Monke
     nobody = Explanation((Diagnosis("unclassified", (), ()),))
     monkeypatch.setattr(vantage, "explained", lambda *_: ([], nobody))
     assert examine([make_probe("a", "well")], {}, "en").explanation is nobody
+
+
+def test_what_is_foreseen_is_taken_with_the_others_and_counts_as_an_extra_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(
+        monkeypatch,
+        make_kind("well", lambda _settings, _host: "seen"),
+        make_kind("silent", lambda _settings, _host: "x", lambda *_: fail("ping.no_reply", {})),
+    )
+    late = make_probe("a", "well")
+    before = Look(late, ok({}), time.time(), 0.1)
+    planned = {"ping/x": vantage.Foreseen(make_probe("ping/x", "silent"), ("ok", "ping.no_reply"))}
+    asked: list[object] = []
+
+    def foreseen(looks: list[Look], names: frozenset[str], _language: str) -> dict[str, vantage.Foreseen]:
+        asked.extend([looks, names])
+        return planned
+
+    def explained(looks: list[Look], *_: object) -> tuple[list[Look], Explanation]:
+        asked.append(sorted(found.probe.name for found in looks))
+        return [], Explanation((Diagnosis("acquirer.unreachable", ("a", "ping/x"), ()),))
+
+    monkeypatch.setattr(vantage, "foreseen", foreseen)
+    monkeypatch.setattr(vantage, "explained", explained)
+    found = examine([late], {}, "en", recent=Recent((), (), [before], frozenset({"a"})))
+    assert asked == [[before], frozenset({"a"}), ["a", "ping/x"]]
+    assert [each.probe.name for each in found.looks] == ["a"]
+    assert [each.probe.name for each in found.extra] == ["ping/x"]
+    examine([late], {}, "en", recent=Recent((), (), [before]))
+    assert asked[3:] == [["a"]], "nobody is late: nothing is foreseen"

@@ -22,9 +22,9 @@ Answers = queue.SimpleQueue[Findings | Exception]
 class Idle(Examiner):
     """Takes no examination, so that only its times are seen."""
 
-    def begin(self, *_: Any, now: float = 0.0, waited: float = 0.0) -> None:
-        self._due, self._began, self._running = None, now, True
-        self._in_a_row += 1
+    def begin(self, *_: Any, now: float = 0.0, took: float = 0.0) -> None:
+        self._note_begin(now)
+        self._took = took
 
 
 def idle(retry: float = RETRY) -> Idle:
@@ -92,6 +92,7 @@ def test_while_one_runs_no_other_begins() -> None:
     examiner.wish(1000.1)
     assert examiner.wait(2000.0) is None
     examiner.done()
+    examiner.wish(2000.0)
     assert examiner.wait(2000.0) == 0.0
 
 
@@ -129,6 +130,51 @@ def test_an_examination_that_a_new_configuration_overtook_explains_nothing() -> 
     Examiner.begin(examiner, [], {}, Recent(), 3.0)
     examiner.void()
     assert examiner.done() is False
+
+
+def second(examiner: Idle, *, doubted: float, began: float, took: float) -> float:
+    """When the second examination begins, after a first one of these times."""
+    examiner.doubt(doubted)
+    examiner.begin(now=began, took=took)
+    examiner.done()
+    examiner.wish(began + took)
+    wait = examiner.wait(began + took)
+    assert wait is not None
+    return began + took + wait
+
+
+def test_the_first_pause_is_counted_from_the_look_that_raised_the_doubt() -> None:
+    assert second(idle(), doubted=1000.0, began=1000.2, took=0.0) == 1000.0 + RETRY
+
+
+def test_the_second_examination_ends_when_the_first_pause_is_over() -> None:
+    assert second(idle(), doubted=1000.0, began=1000.2, took=0.8) == pytest.approx(1000.0 + RETRY - 0.8)
+
+
+def test_however_long_the_first_one_took_the_second_begins_four_fifths_of_the_pause_after_the_first_look() -> None:
+    assert second(idle(), doubted=1000.0, began=1000.2, took=2.5) == pytest.approx(1000.0 + 0.8 * RETRY)
+    assert second(idle(60.0), doubted=1000.0, began=1000.2, took=3.0) == pytest.approx(1057.0)
+
+
+def test_after_a_black_hole_the_second_follows_the_first_at_once() -> None:
+    assert second(idle(), doubted=1000.0, began=1001.2, took=2.9) == pytest.approx(1004.1)
+
+
+def test_a_doubt_of_long_ago_does_not_bring_the_second_one_forward_beyond_that() -> None:
+    assert second(idle(), doubted=900.0, began=1000.0, took=0.1) == 1000.1, "one pause has gone by since"
+    examiner = idle()
+    examiner.doubt(900.0)
+    examiner.settle()
+    assert second(examiner, doubted=1000.0, began=1000.2, took=0.0) == 1000.0 + RETRY
+
+
+def test_from_the_second_on_examinations_begin_a_whole_retry_interval_apart() -> None:
+    examiner = idle()
+    again = second(examiner, doubted=1000.0, began=1000.2, took=0.8)
+    examiner.begin(now=again, took=0.8)
+    examiner.done()
+    examiner.wish(again + 0.8)
+    assert examiner.wait(again + 0.8) == pytest.approx(RETRY - 0.8)
 
 
 # --- with its thread --------------------------------------------------------------------------------------------------
@@ -182,16 +228,3 @@ def test_a_thread_that_the_system_refuses_is_its_answer(monkeypatch: pytest.Monk
     monkeypatch.setattr(threading.Thread, "start", refused)
     _answers, found = examined()
     assert str(found) == "can't start new thread"
-
-
-def test_after_a_look_that_was_slow_the_second_examination_comes_sooner() -> None:
-    examiner = Examiner(lambda _answer: None, "en", RETRY)
-    examiner._examine = lambda *_: None  # type: ignore[method-assign]
-    examiner.begin([], {}, Recent(), 100.0, waited=3.0)
-    examiner.done()
-    examiner.wish(100.5)
-    assert examiner.wait(100.5) == 1.5
-    examiner.begin([], {}, Recent(), 102.0, waited=3.0)
-    examiner.done()
-    examiner.wish(102.5)
-    assert examiner.wait(102.5) == 4.5

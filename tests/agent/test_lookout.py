@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,12 @@ import pytest
 
 from agent.examination import Findings
 from agent.knowledge import Rules
-from agent.runner import Look
-from agent.watching.lookout import BREATH_S, HASTE_S, HASTES, Lookout, News
-from probes.model import Memory, NetworkSettings, Probe
+from agent.runner import Began, Look
+from agent.watching.lookout import BREATH_S, HASTE_S, HASTES, LATE_S, Lookout, News
+from agent.watching.pool import Late
+from probes.model import Memory, NetworkSettings, Probe, Role
 from tests.agent.kinds import make_kind, make_probe, sleep_for, teach
-from tests.agent.tills import Till
+from tests.agent.tills import NOON, Till
 
 
 class Watch:
@@ -25,6 +27,7 @@ class Watch:
         self.till = till
         self.lookout = Lookout(till.known, "en", 5.0)
         self.asked: list[str] = []
+        self.patience: dict[str, float] = {}
         self.soon: list[str] = []
         self.begun: list[list[str]] = []
         monkeypatch.setattr(self.lookout.pool, "ask", self.ask)
@@ -33,14 +36,15 @@ class Watch:
         monkeypatch.setattr("agent.watching.examiner.threading.Thread.start", lambda _thread: None)
         begin = self.lookout.examiner.begin
 
-        def note(probes: list[Probe], *more: object, waited: float) -> None:
+        def note(probes: list[Probe], *more: object) -> None:
             self.begun.append(sorted(probe.name for probe in probes))
-            begin(probes, *more, waited=waited)  # type: ignore[arg-type]
+            begin(probes, *more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(self.lookout.examiner, "begin", note)
 
-    def ask(self, probe: Probe, _memory: Memory) -> bool:
+    def ask(self, probe: Probe, _memory: Memory, patience: float) -> bool:
         self.asked.append(probe.name)
+        self.patience[probe.name] = patience
         return True
 
     def answer(self, name: str, status: str = "ok", reason: str = "ok", at: float | None = None) -> bool:
@@ -152,6 +156,80 @@ def test_a_probe_that_hung_in_an_examination_is_spared_until_the_pool_saw_it_wel
     watch.lookout.examined(Findings([], [], watch.till.known.explanation))
     examine(1030.0)
     assert "auth" in watch.begun[3]
+
+
+def late(watch: Watch, name: str = "auth", *, wall: float | None = None) -> None:
+    """The pool tells that an answer of this probe is overdue."""
+    now = time.monotonic()
+    began = Began(now - 1.0, now + 2.0, time.time() - 1.0 if wall is None else wall)
+    watch.lookout.late(Late(watch.till.probes[name], began))
+
+
+def test_an_answer_that_is_late_makes_its_probe_suspect_before_it_has_timed_out(watch: Watch) -> None:
+    now = time.monotonic()
+    late(watch)
+    watch.lookout.examine(now, ready=True)
+    assert 0 < watch.lookout.wait(now) < 0.3
+    assert not watch.till.known.suspects, "nothing counts yet"
+    watch.lookout.examine(now + 0.3, ready=True)
+    assert watch.begun == [["auth", "link", "terminal"]]
+    watch.answer("auth", "fail", "port.timeout")
+    watch.lookout.examine(now + 2.0, ready=True)
+    watch.lookout.examined(Findings([], [], watch.till.known.explanation))
+    watch.lookout.examine(now + 3.9, ready=True)
+    assert len(watch.begun) == 1
+    watch.lookout.examine(now + 4.1, ready=True)
+    assert len(watch.begun) == 2, "five seconds after that look began"
+
+
+def test_one_that_comes_after_all_settles_it(watch: Watch) -> None:
+    now = time.monotonic()
+    late(watch)
+    watch.lookout.examine(now, ready=True)
+    watch.answer("auth")
+    watch.lookout.examine(now + 0.3, ready=True)
+    assert watch.begun == []
+    assert watch.lookout.wait(now + 0.3) == math.inf
+
+
+def test_one_that_was_answered_meanwhile_or_belongs_to_another_till_is_not_late(watch: Watch) -> None:
+    now = time.monotonic()
+    late(watch, wall=NOON)
+    watch.till.known.rearrange({"disk": watch.till.probes["disk"]}, Rules())
+    late(watch)
+    watch.lookout.examine(now + 1, ready=True)
+    assert watch.begun == []
+    assert watch.lookout.wait(now + 1) == math.inf
+
+
+def test_only_what_comes_out_of_the_network_and_was_well_can_be_late(watch: Watch) -> None:
+    probes = watch.till.known.probes
+    watch.lookout.afresh(1000.0)
+    assert watch.patience == {"auth": LATE_S, "terminal": math.inf, "link": math.inf, "disk": math.inf}
+    watch.till.known.looks["auth"] = replace(watch.till.known.looks["auth"], duration=0.5)
+    watch.lookout.afresh(1100.0)
+    assert watch.patience["auth"] == 1.5, "what is always slow has more time"
+    watch.till.known.looks["auth"] = replace(watch.till.known.looks["auth"], duration=1.1)
+    watch.lookout.afresh(1200.0)
+    assert watch.patience["auth"] == math.inf, "it times out before"
+    watch.till.see("auth", "fail", "port.timeout")
+    watch.lookout.afresh(1300.0)
+    assert watch.patience["auth"] == math.inf, "it is suspect already"
+    watch.till.see("auth")
+    watch.lookout.afresh(1400.0)
+    assert watch.patience["auth"] == LATE_S
+    probes["auth"] = replace(probes["auth"], role=Role.TERMINAL)
+    watch.lookout.afresh(1500.0)
+    assert watch.patience["auth"] == math.inf, "a terminal is never asked twice at a time"
+
+
+def test_a_terminal_on_the_lan_that_nobody_named_is_not_asked_twice_either(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.watching.lookout.places", lambda looks: {found.probe.name: "lan" for found in looks})
+    late(watch)
+    watch.lookout.examine(time.monotonic() + 1, ready=True)
+    assert watch.begun == []
 
 
 def test_a_probe_that_changed_while_it_was_looked_at_gets_its_turn_all_the_same(watch: Watch) -> None:

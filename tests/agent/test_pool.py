@@ -13,7 +13,7 @@ import pytest
 
 from agent.runner import Look
 from agent.watching import pool as pools
-from agent.watching.pool import Pool
+from agent.watching.pool import Late, Pool
 from probes.host import Host
 from probes.model import Memory, Observation, Probe, Settings, Status, ok
 from tests.agent.kinds import make_kind, make_probe, raising, sleep_for, teach
@@ -40,7 +40,11 @@ class Asked:
 
     def __init__(self, most: int = 64) -> None:
         self.looks: queue.SimpleQueue[tuple[Look, float]] = queue.SimpleQueue()
-        self.pool = Pool(lambda found: self.looks.put((found, time.monotonic())), most)
+        self.pool = Pool(self._note, most)
+
+    def _note(self, found: Look | Late) -> None:
+        assert isinstance(found, Look), "nobody asked to be told of late ones"
+        self.looks.put((found, time.monotonic()))
 
     def one(self, seconds: float = BOUND_S) -> Look:
         return self.looks.get(timeout=seconds)[0]
@@ -133,6 +137,40 @@ def test_a_look_that_overruns_is_answered_for_in_time_and_once(
     held.gate.set()
     assert eventually(lambda: not asked.pool.hanging())
     assert asked.nothing_within(0.2), "what it says in the end comes too late"
+
+
+def test_a_look_that_is_late_is_told_of_once_while_it_waits_and_answers_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, held: Held
+) -> None:
+    teach(monkeypatch, make_kind("held", held.read))
+    told: queue.SimpleQueue[tuple[Look | Late, float]] = queue.SimpleQueue()
+    pool = Pool(lambda each: told.put((each, time.monotonic())))
+    probe = make_probe("h", "held", timeout=20)
+    assert pool.ask(probe, {}, 0.3)
+    began = held.began.get(timeout=BOUND_S)
+    first, at = told.get(timeout=BOUND_S)
+    assert isinstance(first, Late)
+    assert first.probe is probe
+    assert first.began.at == pytest.approx(began, abs=0.2)
+    assert 0.29 <= at - first.began.at < 2
+    with pytest.raises(queue.Empty):
+        told.get(timeout=0.4)
+    held.gate.set()
+    second, _at = told.get(timeout=BOUND_S)
+    assert isinstance(second, Look)
+    assert second.observation.status is Status.OK
+    pool.stop(1)
+
+
+def test_who_answers_in_time_is_never_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(monkeypatch, make_kind("quick", lambda _settings, _host: "seen"))
+    told: queue.SimpleQueue[Look | Late] = queue.SimpleQueue()
+    pool = Pool(told.put)
+    pool.ask(make_probe("q", "quick"), {}, 0.2)
+    assert isinstance(told.get(timeout=BOUND_S), Look)
+    with pytest.raises(queue.Empty):
+        told.get(timeout=0.5)
+    pool.stop(1)
 
 
 def test_who_hangs_twice_is_parked_answers_at_once_and_is_back_as_soon_as_its_thread_ends(

@@ -149,6 +149,45 @@ def test_without_time_nothing_more_is_asked(bench: Bench) -> None:
     assert bench.asked == []
 
 
+A_LIVED = "a tls ok host=auth.a.example port=443 address=203.0.113.11 ipv4=ok"
+
+
+def foreseen(bench: Bench, late: str, *lines: str) -> dict[str, vantage.Foreseen]:
+    looks, bench.places = by_hand.read(lines)
+    return vantage.foreseen(looks, {late}, "en")
+
+
+def test_while_a_connection_waits_the_pings_are_foreseen_that_its_silence_would_bring(bench: Bench) -> None:
+    lines = (CABLE, ROUTER, NET, B_LIVES, LINE)
+    bench.explain(*lines, A_SILENT)
+    wished = {name for name in bench.names() if name.startswith("ping/")}
+    found = foreseen(bench, "a", *lines, A_LIVED)
+    assert found.keys() == wished
+    assert "ping/auth.a.example" in wished
+    assert all(each.probe.kind == "ping" and each.probe.timeout <= vantage.PING_S for each in found.values())
+
+
+def test_nothing_is_foreseen_where_nobody_is_late_or_where_it_was_pinged_already(bench: Bench) -> None:
+    assert foreseen(bench, "nobody", CABLE, ROUTER, NET, B_LIVES, LINE, A_LIVED) == {}
+    pinged = "ping/auth.a.example ping ok host=auth.a.example address=203.0.113.11 sent=3 received=3"
+    assert "ping/auth.a.example" not in foreseen(bench, "a", CABLE, ROUTER, NET, B_LIVES, LINE, A_LIVED, pinged)
+
+
+def test_a_late_resolver_brings_no_pings(bench: Bench) -> None:
+    names = "names dns @lan ok server=192.0.2.1"
+    assert foreseen(bench, "names", CABLE, ROUTER, NET, B_LIVES, names) == {}
+
+
+def test_of_the_foreseen_only_what_says_something_is_told(bench: Bench) -> None:
+    lines = (CABLE, ROUTER, NET, B_LIVES, LINE, A_LIVED)
+    planned = foreseen(bench, "a", *lines)
+    said, _ = by_hand.read(f"{name} ping unknown probe.denied" for name in planned)
+    assert vantage.telling(said, planned) == []
+    said, _ = by_hand.read(["ping/auth.a.example ping fail ping.no_reply"])
+    (found,) = vantage.telling(said, planned)
+    assert found.observation.evidence[0] == "an extra look, taken to tell causes apart"
+
+
 CHAIN = {"chain": {"family": "inet", "table": "t", "name": "out", "hook": "output", "prio": 0, "policy": "accept"}}
 PORT = {"payload": {"protocol": "tcp", "field": "dport"}}
 
