@@ -119,9 +119,9 @@ class Broker:
     def start(self) -> None:
         """Returns once it listens."""
         command = [*self.inside, "mosquitto", "-c", str(self.conf)]
+        seen = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        seen = self.log.stat().st_size
         until = time.monotonic() + 10
         while " running" not in self.said(seen):
             if self.process.poll() is not None or time.monotonic() > until:
