@@ -27,6 +27,10 @@ AGAIN_S = 30.0
 """How often a page that cannot be opened is tried again, and certificates are looked at for a renewal."""
 
 
+GRACE_S = 1.0
+"""What is being answered gets so long when the page moves."""
+
+
 class Page:
     """The status page. No method raises: what is the matter is in `problems`, and the agent watches on."""
 
@@ -91,7 +95,7 @@ class Page:
             self.start()
         elif not self._server.alive:
             cause = self._server.died
-            self.stop(0.0)
+            self.stop(GRACE_S)
             self.start()
             self._problem = self._problem or f"the status page failed and was opened again: {cause}"
         else:
@@ -122,12 +126,12 @@ class Page:
             try:
                 self._app.guard = self._guard()
             except CannotReadSecret as error:
-                self.stop(1.0)
+                self.stop(GRACE_S)
                 self._problem = f"no status page: {error}"
             else:
                 self._renew()
             return
-        self.stop(1.0)
+        self.stop(GRACE_S)
         self.start()
 
     def stop(self, grace: float) -> None:

@@ -149,9 +149,9 @@ class App:
         report = msgspec.json.decode(served.data) if served else {}
         openmetrics = "application/openmetrics-text" in environ.get("HTTP_ACCEPT", "")
         own = {**metrics.own_numbers(), **self.sight.counts}
-        type = "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; version=0.0.4"
         body = metrics.render(report, own, openmetrics=openmetrics)
-        return Answer(200, Content(body, f"{type}; charset=utf-8"), (("Vary", "Accept"),))
+        type = metrics.OPENMETRICS if openmetrics else metrics.TEXT
+        return Answer(200, Content(body, type), (("Vary", "Accept"),))
 
 
 def dress(answer: Answer, environ: Environ) -> tuple[str, list[tuple[str, str]], bytes]:

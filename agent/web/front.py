@@ -291,6 +291,7 @@ def _listening(address: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
+        sock.listen(BACKLOG)  # here, where a port that is taken leaves nothing behind
     except BaseException:
         sock.close()
         raise

@@ -63,8 +63,8 @@ class Served(Content):
         return (self._seq or self._at) == (other._seq or other._at)
 
     def is_before(self, other: Served) -> bool:
-        """Is it older? By its number and by the clock: a lost state file begins anew with one, a clock may be set."""
-        return self._seq <= other._seq and self._at < other._at and not self.is_also(other)
+        """Is it older? By its number and by the clock: a lost state file begins anew with 1, and a clock may be set."""
+        return 0 < self._seq < other._seq and self._at < other._at
 
 
 class Sight:
