@@ -1,6 +1,6 @@
 """How does the centre's broker hold the newest of this till, and know at once when it is gone? `[push.mqtt]`.
 
-One connection stays open (`agent.push.mqtt_line`). Under PREFIX/STORE/TERMINAL, all with QoS 1:
+One connection stays open (`agent.push.mqtt_connection`). Under PREFIX/STORE/TERMINAL, all with QoS 1:
 
     health      the newest report, retained             history   reports that a newer one has followed
     incidents   what happens to incidents               gap       reports that will never come
@@ -22,7 +22,7 @@ import msgspec
 
 from agent.config.secret import CannotReadSecret, resolve_secret
 from agent.outcome import Outcome, concealed, delivered, failed
-from agent.push.mqtt_line import Access, Letter, Line
+from agent.push.mqtt_connection import Access, Connection, Letter
 from agent.push.mqtt_words import TAKEN_OVER, Words
 
 if TYPE_CHECKING:
@@ -55,21 +55,21 @@ class MqttSender:
         self._client_id = settings.client_id or f"posagent-{till.store}-{till.terminal}"
         self._words = Words(settings, self._client_id)
         self._rivalry = Rivalry()
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._password = ""
 
     def send(self, parcel: Parcel) -> Outcome:
         """Publish it; delivered once the broker acknowledged it."""
         ends = time.monotonic() + float(self._settings.timeout)
         stands = self._stand(ends)
-        if not stands.ok or self._line is None:
+        if not stands.ok or self._connection is None:
             return self._said(stands)
         retain = parcel.kind == "report"
         facts = (("key", parcel.key), ("seq", str(parcel.seq)))
         letter = Letter(f"{self._root}/{TOPICS[parcel.kind]}", parcel.body, retain=retain, facts=facts)
-        outcome = self._line.publish(letter, ends)
-        if not outcome.ok and self._line.over is not None:
-            outcome = self._lost(self._line, outcome)
+        outcome = self._connection.publish(letter, ends)
+        if not outcome.ok and self._connection.over is not None:
+            outcome = self._lost(self._connection, outcome)
         return self._said(outcome)
 
     def attend(self) -> Outcome:
@@ -78,17 +78,17 @@ class MqttSender:
 
     def close(self, grace: float) -> None:
         """Say `offline` and leave."""
-        if self._line is not None:
-            self._line.close(grace)
-            self._line = None
+        if self._connection is not None:
+            self._connection.close(grace)
+            self._connection = None
 
     def _stand(self, ends: float) -> Outcome:
         """There is a connection; or why not."""
-        line = self._line
-        if line is not None and line.over is None:
+        connection = self._connection
+        if connection is not None and connection.over is None:
             return delivered()
-        if line is not None:
-            return self._lost(line, line.over or failed(self._words.lost()))
+        if connection is not None:
+            return self._lost(connection, connection.over or failed(self._words.lost()))
         hold = self._rivalry.left(time.monotonic())
         if hold > 0:
             return failed(self._rivalry.text, hold)
@@ -98,19 +98,19 @@ class MqttSender:
         except CannotReadSecret as error:
             return failed(str(error))
         access = Access(self._client_id, f"{self._root}/{STATUS}", self._password or None)
-        self._line = Line(self._settings, access)
-        outcome = self._line.open(ends)
-        return outcome if outcome.ok else self._lost(self._line, outcome)
+        self._connection = Connection(self._settings, access)
+        outcome = self._connection.open(ends)
+        return outcome if outcome.ok else self._lost(self._connection, outcome)
 
-    def _lost(self, line: Line, outcome: Outcome) -> Outcome:
+    def _lost(self, connection: Connection, outcome: Outcome) -> Outcome:
         """That one is over. When the next may come is for the loop, or a rival, to say."""
-        line.close(0)
-        self._line = None
+        connection.close(0)
+        self._connection = None
         now = time.monotonic()
-        lived = line.until - line.since if line.since else 0.0
-        if line.ousted:
+        lived = connection.until - connection.since if connection.since else 0.0
+        if connection.ousted:
             self._rivalry.noticed(now, self._words.reason(TAKEN_OVER))
-        elif line.silent:
+        elif connection.silent:
             self._rivalry.suspected(now, lived, self._words.rival())
         elif lived >= PEACE_S:
             self._rivalry = Rivalry()

@@ -47,7 +47,7 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """As whom a line comes, and where it says whether this till is there."""
+    """as whom a connection comes, and where it says whether this till is there."""
 
     client_id: str
     status: str
@@ -66,7 +66,7 @@ class _Fault(Exception):
     """One of our callbacks failed."""
 
 
-class Line:
+class Connection:
     """One connection. Its methods are called from one thread, one after another; none raises."""
 
     def __init__(self, settings: MqttPush, access: Access) -> None:
@@ -121,11 +121,9 @@ class Line:
                 return self.over
             self._letter, self._answer, self._ends = letter, None, ends
             self._ring()
-            self._changed.wait_for(lambda: self._answer is not None or self.over is not None, _until(ends))
-            if self._answer is not None:
-                return self._answer
-            self._give_up(self._words.not_acknowledged())
-            return self._how_it_stands()
+            if not self._changed.wait_for(lambda: self._answer is not None or self.over is not None, _until(ends)):
+                self._give_up(self._words.not_acknowledged())
+            return self._answer or self._how_it_stands()
 
     def close(self, grace: float) -> None:
         """Say that this till leaves, and leave: within `grace` seconds. Also where it has ended by itself."""
