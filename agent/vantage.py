@@ -176,7 +176,7 @@ def _further(scene: Scene, unsure: Sequence[Diagnosis], language: Language, unti
     wishes = _wishes_left(scene, unsure)
     probes = {f"ping/{wish.host}": _ping(wish, language, until) for wish in reversed(wishes)}
     telling = {f"ping/{wish.host}": TELLING[wish.purpose] for wish in reversed(wishes)}
-    if any(wish.purpose != TARGET for wish in wishes):
+    if any(wish.purpose != TARGET for wish in wishes) or scene.any_bad("ping.loss"):
         probes |= {again.name: again for again in _once_more(scene, unsure, until)[: MOST - len(probes)]}
     answers = runner.look_at_all(list(probes.values()), {}, max(0.0, until - time.monotonic()))
     return [_marked(found) for found in answers if found.observation.reason in telling.get(found.probe.name, ("ok",))]

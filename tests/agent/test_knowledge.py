@@ -520,3 +520,16 @@ def test_a_probe_that_crashed_over_its_memory_begins_without_it() -> None:
     assert till.known.memories == {"auth": {"seen": 1}}
     till.see("auth", "unknown", "probe.crashed")
     assert till.known.memories == till.known.unsaved.memories == {"auth": {}}
+
+
+def test_silent_is_who_is_suspect_and_was_not_answered() -> None:
+    till = Till("auth port", "batch port", "link interface")
+    for name in till.probes:
+        till.see(name)
+    assert till.known.silent() == set()
+    till.see("auth", "fail", "port.timeout")
+    till.see("batch", "fail", "port.refused")
+    assert till.known.silent() == {"auth"}
+    assert [probe.name for probe in till.known.to_examine({"link"})] == ["auth", "batch", "link"]
+    till.see("auth", "fail", "port.timeout", times=2)
+    assert till.known.silent() == set(), "that is known by now"

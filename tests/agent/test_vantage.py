@@ -135,6 +135,22 @@ def test_a_port_that_answers_the_second_time_is_nobodys_fault(bench: Bench) -> N
     assert "a" in bench.names()
 
 
+def test_where_foreseen_pings_got_lost_a_silent_port_is_tried_once_more_and_else_not(bench: Bench) -> None:
+    bench.answers = {"a": "ok"}
+    taken = [
+        "ping/auth.a.example ping ok host=auth.a.example address=203.0.113.11 sent=3 received=3",
+        "ping/203.0.113.31 ping {} host=203.0.113.31 address=203.0.113.31 sent=20 received=15",
+        "ping/203.0.113.21 ping ok host=203.0.113.21 address=203.0.113.21 sent=20 received=20",
+        "ping/192.0.2.1 ping @lan ok host=192.0.2.1 address=192.0.2.1 sent=20 received=20",
+    ]
+    lines = (CABLE, ROUTER, NET, B_LIVES, LINE, A_SILENT)
+    bench.explain(*lines, *(line.format("ok") for line in taken))
+    assert bench.names() == []
+    looks, _ = bench.explain(*lines, *(line.format("warn ping.loss") for line in taken))
+    assert "a" in bench.names()
+    assert [found.observation.reason for found in looks if found.probe.name == "a"] == ["ok"]
+
+
 def test_never_more_than_eight_looks_and_no_port_that_is_not_configured(bench: Bench) -> None:
     many = [A_SILENT.replace("a tls", f"h{n} tls").replace("auth.a.", f"auth.a{n}.") for n in range(12)]
     bench.explain(CABLE, ROUTER, NET, B_LIVES, LINE, *many)
