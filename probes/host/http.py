@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -24,7 +24,7 @@ import msgspec
 from probes.host import Host, tcp, tls
 from probes.host.cutting import cut_at_the_end
 from probes.host.tcp import Reach
-from probes.host.tls import Handshake
+from probes.host.tls import Certificate, Handshake
 from probes.redact import scrub
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Request(msgspec.Struct, frozen=True):
     method: str = "GET"
     headers: Mapping[str, str] = {}
     body: bytes | None = None
+    most: int = CAP
+    """How much of the answer's body is of use."""
 
     def __repr__(self) -> str:
         return f"{self.method} {urlsplit(self.url).hostname}"
@@ -101,24 +103,73 @@ def get(host: Host, url: str, ca_file: str | None = None, proxy: str | None = No
 
 def ask(host: Host, request: Request, ca_file: str | None = None, proxy: str | None = None) -> Exchange:
     """Send one request, following nothing. Raises Unsupported when there is nothing to trust, OutOfTime."""
-    began = time.monotonic()
-    target, first = site(request.url), site(proxy or request.url)
-    with contextlib.ExitStack() as stack:
-        reach, connection = stack.enter_context(tcp.reaching(host, first.host, first.port))
-        if connection is None:
-            return Exchange(reach, seconds=time.monotonic() - began)
-        connection.setblocking(True)
-        handshake, refusal = None, None
-        if target.scheme == "https":
-            if proxy:
-                refusal = _tunnel(host, connection, target, _proxy_headers(proxy))
-            if refusal is None:
-                handshake, connection = stack.enter_context(tls.shaking(host, connection, target.host, ca_file))
-        answer = None
+    with Session(ca_file, proxy) as session:
+        return session.ask(host, request)
+
+
+class Session:
+    """Requests to one site, one after another, over one connection as long as that site keeps it. For one thread."""
+
+    def __init__(
+        self, ca_file: str | None = None, proxy: str | None = None, certificate: Certificate | None = None
+    ) -> None:
+        """`certificate`: this PC's own, for a site that wants one."""
+        self._ca_file, self._proxy, self._certificate = ca_file, proxy, certificate
+        self._stack = contextlib.ExitStack()
+        self._open: tuple[Site, socket.socket, HTTPAdapter] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, if there is one; another request makes another."""
+        self._open = None
+        self._stack.close()
+
+    def ask(self, host: Host, request: Request) -> Exchange:
+        """Send one request, following nothing. Raises Unsupported when there is nothing to trust, OutOfTime.
+
+        Where the site has ended a connection that it had kept, the request is sent again over a new one.
+        """
+        began = time.monotonic()
+        target = site(request.url)
+        if self._open is not None and self._open[0] == target:
+            answer = self._speak(host, request)
+            if answer.status or answer.timed_out:
+                return Exchange(Reach(target.host, target.port), answer=answer, seconds=time.monotonic() - began)
+        self.close()
+        return self._anew(host, request, target, began)
+
+    def _anew(self, host: Host, request: Request, target: Site, began: float) -> Exchange:
+        first = site(self._proxy or request.url)
+        reach, connection = self._stack.enter_context(tcp.reaching(host, first.host, first.port))
+        handshake, refusal, answer = None, None, None
+        if connection is not None:
+            connection.setblocking(True)
+            if target.scheme == "https":
+                if self._proxy:
+                    refusal = _tunnel(host, connection, target, _proxy_headers(self._proxy))
+                if refusal is None:
+                    shaking = tls.shaking(host, connection, target.host, self._ca_file, self._certificate)
+                    handshake, connection = self._stack.enter_context(shaking)
         if connection is not None and refusal is None:
-            by_proxy = proxy if target.scheme == "http" else None
-            answer = _ask(host, connection, request, by_proxy)
+            _spare_guessing()
+            absolute = self._proxy is not None and target.scheme == "http"
+            self._open = (target, connection, _adapter(connection, request.url, absolute))
+            answer = self._speak(host, request)
+        if answer is None or not answer.status or answer.timed_out or answer.cut:
+            self.close()
         return Exchange(reach, handshake, refusal, answer, time.monotonic() - began)
+
+    def _speak(self, host: Host, request: Request) -> Answer:
+        if self._open is None:
+            return Answer(error="no connection")
+        target, connection, adapter = self._open
+        by_proxy = self._proxy if target.scheme == "http" else None
+        return _ask(host, connection, adapter, request, by_proxy)
 
 
 @functools.cache
@@ -142,9 +193,8 @@ def _spare_guessing() -> None:
         sys.modules.update(before)
 
 
-def _ask(host: Host, connection: socket.socket, asked: Request, by_proxy: str | None) -> Answer:
+def _ask(host: Host, connection: socket.socket, adapter: HTTPAdapter, asked: Request, by_proxy: str | None) -> Answer:
     """One request over an open connection; a proxy is told the whole URL."""
-    _spare_guessing()
     import requests
     from urllib3.exceptions import HTTPError
 
@@ -152,16 +202,15 @@ def _ask(host: Host, connection: socket.socket, asked: Request, by_proxy: str | 
         try:
             headers = {**_headers(asked.url), **_proxy_headers(by_proxy), **asked.headers}
             request = requests.Request(asked.method, asked.url, headers=headers, data=asked.body).prepare()
-            adapter = _adapter(connection, asked.url, absolute=by_proxy is not None)
             response = adapter.send(request, stream=True, timeout=host.left())
             with contextlib.closing(response):
-                answer = _read(response)
+                answer = _read(response, asked.most)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             answer = Answer(error=_innermost(error))
     return msgspec.structs.replace(answer, timed_out=True) if cut.is_set() else answer
 
 
-def _read(response: Response) -> Answer:
+def _read(response: Response, most: int) -> Answer:
     """Status and headers, and as much of the body as is wanted. A body that breaks off is noted, not raised."""
     import requests
     from urllib3.exceptions import HTTPError
@@ -170,7 +219,7 @@ def _read(response: Response) -> Answer:
     try:
         for piece in response.iter_content(_CHUNK):
             body += piece
-            if len(body) >= CAP:
+            if len(body) >= most:
                 cut = True
                 break
     except (requests.RequestException, HTTPError, OSError, ValueError) as broken:
@@ -181,7 +230,7 @@ def _read(response: Response) -> Answer:
         location=response.headers.get("Location", ""),
         retry_after=response.headers.get("Retry-After", ""),
         date=response.headers.get("Date", ""),
-        body=bytes(body[:CAP]),
+        body=bytes(body[:most]),
         cut=cut,
         error=error,
         odd_head=_odd_head(response),

@@ -30,6 +30,13 @@ _OLD_REASONS = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "VERSION
 _PEM, _DER = 1, 2  # _ssl's own encodings
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """A certificate of ours: PEM files. `key` None: it is in the same file."""
+
+    file: str
+    key: str | None = None
+
+
 class Handshake(msgspec.Struct, frozen=True):
     """How one handshake went. `trusted` holds the chain that OpenSSL built, where it was content.
 
@@ -49,13 +56,18 @@ class Handshake(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def shaking(
-    host: Host, connection: socket.socket, name: str, ca_file: str | None = None
+    host: Host,
+    connection: socket.socket,
+    name: str,
+    ca_file: str | None = None,
+    certificate: Certificate | None = None,
 ) -> Iterator[tuple[Handshake, ssl.SSLSocket | None]]:
     """Shake hands over a connection as `name`. Yields what was seen and the session, if there is one; then ends it.
 
-    Raises Unsupported when there is nothing to trust, OSError when `ca_file` cannot be read.
+    `certificate`: ours, for a server that wants one. Raises Unsupported when there is nothing to trust, or ours is no
+    good, OSError when a file cannot be read.
     """
-    began, trusting = time.monotonic(), context(ca_file)
+    began, trusting = time.monotonic(), context(ca_file, certificate)
     try:
         wrapped = trusting.wrap_socket(
             connection.dup(),  # wrap_socket() takes the descriptor out of its argument
@@ -133,21 +145,23 @@ def _chain(wrapped: ssl.SSLSocket, which: str) -> tuple[x509.Certificate, ...]:
 
 
 _lock = threading.Lock()
-_contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
+_contexts: dict[tuple[str, Certificate | None], tuple[object, ssl.SSLContext]] = {}
 _asked: dict[int, str] = {}
 """By handshake: the protocol version in which the server asked for a certificate of ours."""
 
 
-def context(ca_file: str | None = None) -> ssl.SSLContext:
-    """The context that trusts `ca_file`, or the system's store; read again only when the file has changed."""
+def context(ca_file: str | None = None, certificate: Certificate | None = None) -> ssl.SSLContext:
+    """The context that trusts `ca_file`, or the system's store; read again only when a file has changed."""
     import ssl
 
     path = ca_file or ssl.get_default_verify_paths().cafile or ""
-    stamp = _stamp(path)
+    own = (certificate.file, certificate.key) if certificate is not None else ()
+    stamp = [_stamp(each) for each in (path, *own) if each is not None]
+    which = (ca_file or "", certificate)
     with _lock:
-        known = _contexts.get(ca_file or "")
+        known = _contexts.get(which)
         if known is None or known[0] != stamp:
-            known = _contexts[ca_file or ""] = (stamp, _new_context(ca_file))
+            known = _contexts[which] = (stamp, _new_context(ca_file, certificate))
         return known[1]
 
 
@@ -159,7 +173,7 @@ def _stamp(path: str) -> object:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _new_context(ca_file: str | None) -> ssl.SSLContext:
+def _new_context(ca_file: str | None, certificate: Certificate | None) -> ssl.SSLContext:
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -185,9 +199,29 @@ def _new_context(ca_file: str | None) -> ssl.SSLContext:
         raise Unsupported(
             "this PC has no CA certificates: install the package ca-certificates, or set ca_file", why="no_certificates"
         )
+    if certificate is not None:
+        _show(made, certificate)
     with contextlib.suppress(AttributeError, TypeError):
         made._msg_callback = _listen  # type: ignore[attr-defined]  # private: without it mutual TLS is told less well
     return made
+
+
+def _show(made: ssl.SSLContext, certificate: Certificate) -> None:
+    import ssl
+
+    for what, path in (("certificate_file", certificate.file), ("key_file", certificate.key)):
+        if path is not None and _stamp(path) is None:
+            raise Unsupported(f"{what} {path} does not exist", why="no_certificate_file")
+    try:
+        # an encrypted key has no password here, and nobody is to be asked for one on a terminal
+        made.load_cert_chain(certificate.file, certificate.key, password=lambda: b"")
+    except ssl.SSLError as error:
+        key = f" and key_file {certificate.key}" if certificate.key is not None else ""
+        raise Unsupported(
+            f"certificate_file {certificate.file}{key} hold no certificate in PEM form with its key "
+            f"without a password ({error.reason or 'no PEM'})",
+            why="bad_certificate_file",
+        ) from error
 
 
 def _has_roots(made: ssl.SSLContext) -> bool:
