@@ -31,6 +31,8 @@ CHATTER = 262_144
 LONGEST_PUBACK = 128
 """Bytes that are remembered, in case paho makes nothing of them."""
 
+_HUNG_UP = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
 
 class Wire:
     """A connection as paho wants one. It hears only so much, and keeps in mind why it broke."""
@@ -68,6 +70,8 @@ class Wire:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except OSError as error:
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, OSError):
+                self.recv(1)  # why it hung up may still lie there: a TLS alert
             self._broke(error)
             raise
 
@@ -82,7 +86,7 @@ class Wire:
         return packet[at + 4] if whole and packet[at + 2 : at + 4] == message.to_bytes(2, "big") else 0
 
     def _broke(self, error: OSError) -> None:
-        if not self.why and not isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        if not self.why and not isinstance(error, _HUNG_UP):
             self.why = reason(error)
 
     def close(self) -> None:
