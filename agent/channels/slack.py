@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from agent.answers import said
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitted
 from agent.config.channels import Slack
@@ -30,4 +31,4 @@ def _judge(answer: Answer) -> Outcome | None:
     found = web.read_json(answer)
     if answer.body.strip() == b"ok" or found.get("ok") is True or found.get("success") is True:
         return delivered()
-    return failed(f"answered {answer.status}, but not ok: {web.said(answer)}")
+    return failed(f"answered {answer.status}, but not ok: {said(answer)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.answers import said
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitting
 from agent.config.channels import Teams
@@ -48,7 +49,7 @@ def _blocks(errand: Errand[Teams], text: str) -> list[dict[str, Any]]:
 
 def _judge(answer: Answer) -> Outcome | None:
     """A workflow answers 202 and nothing; the connectors before it answered 200 to what Teams then refused."""
-    text = web.said(answer)
+    text = said(answer)
     if answer.status < 400 and ("error" in text.lower() or "failed" in text.lower()):
         return failed(f"answered {answer.status}, but with: {text}")
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from agent.answers import LONGEST_WAIT_S, said
 from agent.channels import marks, web
 from agent.channels.errand import Errand, fitted
 from agent.config.channels import Telegram
@@ -34,14 +35,14 @@ def _judge(answer: Answer) -> Outcome | None:
     if found.get("ok") is True and answer.status < 400:
         return delivered()
     number = found.get("error_code", answer.status)
-    said = found.get("parameters")
-    parameters: dict[str, Any] = said if isinstance(said, dict) else {}
-    detail = f"answered {number}: {found.get('description') or web.said(answer)}"
+    extra = found.get("parameters")
+    parameters: dict[str, Any] = extra if isinstance(extra, dict) else {}
+    detail = f"answered {number}: {found.get('description') or said(answer)}"
     if "migrate_to_chat_id" in parameters:
         return refused(f'{detail}; set chat = "{parameters["migrate_to_chat_id"]}"')
     wait = parameters.get("retry_after")
     if isinstance(wait, (int, float)) and not isinstance(wait, bool):
-        return failed(detail, min(max(0.0, float(wait)), web.LONGEST_WAIT_S))
+        return failed(detail, min(max(0.0, float(wait)), LONGEST_WAIT_S))
     if found.get("ok") is False and number in (400, 401, 403, 404):
         return refused(detail)
-    return None if answer.status >= 400 else failed(f"answered {answer.status}, but not ok: {web.said(answer)}")
+    return None if answer.status >= 400 else failed(f"answered {answer.status}, but not ok: {said(answer)}")

@@ -7,22 +7,20 @@ a clock, a portal or a busy server may have caused is not.
 
 from __future__ import annotations
 
-import email.utils
 import json
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.answers import broke_off, handshake_words, in_short, leads_somewhere, reach_words, retry_after, said
 from agent.channels.errand import Errand
 from agent.config.channels import WebChannel
 from agent.outcome import Outcome, delivered, failed, refused
-from probes.host import http, tcp, tls
+from probes.host import http
 from probes.host.http import Answer, Exchange, Request
 
 PASSING = frozenset({408, 421, 423, 425, 429})
 """The refusals that time mends; so does everything from 500 on."""
-LONGEST_WAIT_S = 86400.0
 
 Judge = Callable[[Answer], Outcome | None]
 """What a service's own answer means; None where its status says it all."""
@@ -41,7 +39,7 @@ def ask(errand: Errand[WebChannel], request: Request, judge: Judge | None = None
             return refused(f"the header {name} holds a line break or a character that headers cannot hold")
     proxy = errand.value("proxy")
     for what, where in (("url", request.url), ("proxy", proxy)):
-        if where is not None and not _leads_somewhere(where):
+        if where is not None and not leads_somewhere(where):
             return refused(f"the secret of `{what}` is no URL such as https://host/path")
     return _meaning(http.ask(errand.host, request, errand.channel.ca_file, proxy), request, judge)
 
@@ -55,12 +53,6 @@ def read_json(answer: Answer) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def said(answer: Answer, most: int = 200) -> str:
-    """What a server says, shortened for a person to read. A page of HTML says nothing."""
-    text = answer.body[:4000].decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else text[:most]
-
-
 def by_status(answer: Answer, detail: str = "") -> Outcome:
     """What a status above 399 means."""
     text = f"answered {answer.status}" + (f" {answer.phrase}" if answer.phrase else "")
@@ -70,42 +62,16 @@ def by_status(answer: Answer, detail: str = "") -> Outcome:
     return refused(text)
 
 
-def retry_after(answer: Answer) -> float | None:
-    """How long the server asks us to wait, in seconds or until a date by its own clock."""
-    text = answer.retry_after.strip()
-    if text.isascii() and text.isdecimal():
-        return min(float(text), LONGEST_WAIT_S)
-    until, now = _moment(text), _moment(answer.date)
-    if until is None:
-        return None
-    return max(0.0, min(until - (time.time() if now is None else now), LONGEST_WAIT_S))
-
-
-def _moment(text: str) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
-def _leads_somewhere(url: str) -> bool:
-    try:
-        http.site(url)
-    except ValueError:
-        return False
-    return not any(char.isspace() for char in url)
-
-
 def _meaning(exchange: Exchange, request: Request, judge: Judge | None) -> Outcome:
     name, answer, handshake = urlsplit(request.url).hostname or "", exchange.answer, exchange.handshake
     if exchange.proxy_answer is not None:
-        return failed(f"the proxy {exchange.reach.host} gave no way through: {_short(exchange.proxy_answer)}")
+        return failed(f"the proxy {exchange.reach.host} gave no way through: {in_short(exchange.proxy_answer)}")
     if handshake is not None and not handshake.complete:
-        return failed(_handshake_words(handshake, name))
+        return failed(handshake_words(handshake, name))
     if answer is None:
-        return failed(_reach_words(exchange.reach))
-    if answer.status == 0 or answer.timed_out or (_broke_off(answer) and answer.status < 400):
-        return failed(f"{name}: {_short(answer)}")
+        return failed(reach_words(exchange.reach))
+    if answer.status == 0 or answer.timed_out or (broke_off(answer) and answer.status < 400):
+        return failed(f"{name}: {in_short(answer)}")
     return _answered(answer, request, judge)
 
 
@@ -119,39 +85,12 @@ def _answered(answer: Answer, request: Request, judge: Judge | None) -> Outcome:
     return by_status(answer, said(answer)) if answer.status >= 400 else delivered(f"answered {answer.status}")
 
 
-def _broke_off(answer: Answer) -> bool:
-    return bool(answer.error or answer.odd_head)
-
-
-def _short(answer: Answer) -> str:
-    if answer.timed_out:
-        return f"answered {answer.status}, but no end came in time" if answer.status else "no answer in time"
-    if _broke_off(answer):
-        return f"the answer {answer.status} broke off" if answer.status else f"no answer ({answer.error})"
-    return f"answered {answer.status} {answer.phrase}".rstrip()
-
-
 def _redirected(answer: Answer, request: Request) -> Outcome:
     """A lasting redirect over TLS is the server's own word; any other may be a portal that catches what comes."""
     to = urlsplit(answer.location).hostname or "itself"
     text = f"answered {answer.status}: leads on to {to}, which is not followed; set the address it leads to"
     lasting = answer.status in (301, 308) and request.url.lower().startswith("https:")
     return refused(text) if lasting else failed(text)
-
-
-def _handshake_words(handshake: tls.Handshake, name: str) -> str:
-    if handshake.outcome == tls.UNTRUSTED:
-        return f"the certificate that {name} shows is not trusted: {handshake.detail}"
-    if handshake.outcome == tls.OK:
-        return f"{name} wants a certificate of ours"
-    return f"no TLS session with {name}: {handshake.detail or handshake.outcome}"
-
-
-def _reach_words(reach: tcp.Reach) -> str:
-    if reach.unresolved:
-        return f"cannot reach {reach.host}: {reach.unresolved_text}"
-    tried = dict.fromkeys(f"{one.address} {one.outcome}" for one in reach.attempts)
-    return f"cannot reach {reach.host} port {reach.port}: {', '.join(tried) or 'no address'}"
 
 
 def service_judge(

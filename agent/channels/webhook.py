@@ -16,6 +16,7 @@ import time
 from string import Template
 from urllib.parse import quote_plus
 
+from agent.answers import said
 from agent.channels import web
 from agent.channels.errand import Errand
 from agent.config.channels import Webhook
@@ -86,7 +87,7 @@ def _judge(answer: Answer, expect: str | None) -> Outcome | None:
         return None
     found = web.read_json(answer)
     if expect is not None and not re.search(expect, answer.body.decode("utf-8", "replace")):
-        return failed(f"answered {answer.status} without the text that `expect` asks for: {web.said(answer)}")
+        return failed(f"answered {answer.status} without the text that `expect` asks for: {said(answer)}")
     if found.get("ok") is False or found.get("success") is False or found.get("errcode") not in (None, 0):
-        return failed(f"answered {answer.status}, but with: {web.said(answer)}")
+        return failed(f"answered {answer.status}, but with: {said(answer)}")
     return None

@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.channels import web, webhook
+from agent import answers
+from agent.channels import webhook
 from agent.config.channels import Webhook
 from agent.config.secret import Secret
 from probes.host import resolve
@@ -199,7 +200,7 @@ def test_without_the_servers_clock_our_own_has_to_do() -> None:
     later = email.utils.format_datetime(
         datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90), usegmt=True
     )
-    waits = web.retry_after(Answer(status=503, retry_after=later))
+    waits = answers.retry_after(Answer(status=503, retry_after=later))
     assert waits is not None
     assert 85 < waits <= 90
 
