@@ -119,14 +119,7 @@ class Centre:
         """Keep what is to be kept, and let the next parcels leave. `now` is monotonic, `wall` Unix time."""
         if now >= self._restore_at:
             self.restore()
-        if now >= self._look_after_at:
-            for line in self._lines.values():
-                line.runner.look_after(now)
-            self._look_after_at = NEVER
-        answers, self._answers = self._answers, []
-        for news in answers:
-            if news.way in self._lines:
-                self._dispatch.take(self._lines[news.way], news, now, wall)
+        self._take_in(now, wall)
         for line in self._lines.values():
             self._dispatch.bring_down(line, wall)
         if self._stopping:
@@ -137,6 +130,16 @@ class Centre:
                 self._dispatch.hand_out(line, now, wall)
             if line.busy:
                 self._look_after_at = min(self._look_after_at, now + LOOK_AFTER_S)
+
+    def _take_in(self, now: float, wall: float) -> None:
+        if now >= self._look_after_at:
+            for line in self._lines.values():
+                line.runner.look_after(now)
+            self._look_after_at = NEVER
+        answers, self._answers = self._answers, []
+        for news in answers:
+            if news.way in self._lines:
+                self._dispatch.take(self._lines[news.way], news, now, wall)
 
     def wait(self, now: float) -> float:
         """Seconds until the next turn has something to do."""

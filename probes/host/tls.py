@@ -211,16 +211,17 @@ def _show(made: ssl.SSLContext, certificate: Certificate) -> None:
 
     for what, path in (("certificate_file", certificate.file), ("key_file", certificate.key)):
         if path is not None and _stamp(path) is None:
-            raise Unsupported(f"{what} {path} does not exist", why="no_certificate_file")
+            raise Unsupported(f"{what} {path} does not exist", why="no_certificate_file", what=what, path=path)
     try:
         # an encrypted key has no password here, and nobody is to be asked for one on a terminal
         made.load_cert_chain(certificate.file, certificate.key, password=lambda: b"")
     except ssl.SSLError as error:
-        key = f" and key_file {certificate.key}" if certificate.key is not None else ""
+        said = error.reason or "no PEM"
         raise Unsupported(
-            f"certificate_file {certificate.file}{key} hold no certificate in PEM form with its key "
-            f"without a password ({error.reason or 'no PEM'})",
+            f"certificate_file {certificate.file} holds no PEM certificate with its key, without a password ({said})",
             why="bad_certificate_file",
+            path=certificate.file,
+            said=said,
         ) from error
 
 
