@@ -18,11 +18,13 @@ function drawn(chain) {
 
 function verdict(chain, speaks) {
   const names = (status) => chain.filter((each) => each.status === status).map((each) => speaks.say(`link.${each.link}`));
-  const torn = names("fail");
-  const strained = names("warn");
-  if (torn.length) return speaks.say("chain.torn", { link: torn.join(speaks.say("list")) });
-  if (strained.length) return speaks.say("chain.strained", { link: strained.join(speaks.say("list")) });
-  return chain.some((each) => each.status === "ok") ? speaks.say("chain.well") : null;
+  const told = { fail: "chain.torn", warn: "chain.strained", unknown: "chain.blind" };
+  for (const [status, key] of Object.entries(told)) {
+    const links = names(status);
+    if (links.length) return speaks.say(key, { link: links.join(speaks.say("list")) });
+  }
+  if (!names("ok").length) return null;
+  return speaks.say(names("skipped").length ? "chain.partly" : "chain.well");
 }
 
 /** The section; nothing where a report has no chain. */
@@ -42,7 +44,7 @@ export function chainSection(report, speaks) {
         { class: "told" },
         h("span", { class: "name" }, speaks.say(`link.${each.link}`)),
         h("span", { class: "state" }, speaks.say(`link.state.${each.word}`)),
-        each.torn && titles.has(each.cause) && h("span", { class: "cause" }, titles.get(each.cause)),
+        each.torn && each.cause !== report.diagnosis[0]?.cause && titles.has(each.cause) && h("span", { class: "cause" }, titles.get(each.cause)),
       ),
     );
   });

@@ -46,12 +46,14 @@ function row(probe, past, titles, speaks) {
       h(
         "summary",
         null,
-        h("span", { class: "status" }, badge(probe.status), h("span", { class: "word" }, say(`status.${probe.status}`))),
+        h("span", { class: "status" }, badge(probe.status), h("span", { class: "word" }, say(`status.${probe.status}`)), " "),
         h(
           "span",
           { class: "what" },
           h("span", { class: "label" }, probe.label || probe.name),
+          " ",
           h("span", { class: "summary" }, probe.summary),
+          " ",
           asides.length > 0 && h("span", { class: "aside" }, asides.join(" · ")),
         ),
         dayStrip(past, probe.name, speaks),

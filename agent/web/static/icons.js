@@ -43,17 +43,19 @@ export const badge = (status) =>
 /** The large sign of a verdict. */
 export function verdictSign(word) {
   const [shape, sign] = VERDICTS[word] ?? VERDICTS.unknown;
-  return h("svg", { class: "sign", viewBox: "0 0 48 48", "aria-hidden": "true" }, h("path", { class: "shape", d: shape }), h("path", { class: "glyph", d: sign }));
+  return h("svg", { class: `sign is-${word}`, viewBox: "0 0 48 48", "aria-hidden": "true" }, h("path", { class: "shape", d: shape }), h("path", { class: "glyph", d: sign }));
 }
 
-/** A cable whose two ends no longer meet. */
+/** A cable whose two ends no longer meet: each frayed into three strands. */
 export const tear = () =>
   h(
     "svg",
-    { class: "tear", viewBox: "0 0 44 32", "aria-hidden": "true" },
-    h("path", { class: "end", d: "M0 16h10M10 16c3 0 4-4 7-5.5M10 16c3 0 5 .5 7.5 .5M10 16c3 0 3.5 4.5 6 7" }),
-    h("path", { class: "end", d: "M44 16H34M34 16c-3 0-4-4.5-6.5-7M34 16c-3 0-5-.5-7.5-.5M34 16c-3 0-4 4-7 5.5" }),
-    h("path", { class: "bolt", d: "M22 1v5M22 26v5M17 3l1.8 3.6M27 29l-1.8-3.6M27 3l-1.8 3.6M17 29l1.8-3.6" }),
+    { class: "tear", viewBox: "0 0 60 40", "aria-hidden": "true" },
+    h("path", { class: "end", d: "M0 20h10" }),
+    h("path", { class: "end", d: "M60 20H50" }),
+    h("path", { class: "strand", d: "M10 20c5 0 5-7 11-9M10 20h13M10 20c5 0 5 7 10 10" }),
+    h("path", { class: "strand", d: "M50 20c-5 0-5-7-10-10M50 20H37M50 20c-5 0-5 7-11 9" }),
+    h("path", { class: "bolt", d: "M30 3v6M30 31v6" }),
   );
 
 /** The tab's own little sign, as an address: the verdict is seen without the page. */
