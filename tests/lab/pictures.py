@@ -1,7 +1,8 @@
-"""What does a technician see? `python -m tests.lab.pictures` takes the README's pictures of the real command in the lab.
+"""What do people see? `python -m tests.lab.pictures [check] [page]` takes the README's pictures.
 
-The command runs on a terminal of its own (a pty) in the store's till while a fault is on; what it printed becomes a
-picture. Needs root, the lab's packages, chromium and fonts-noto-cjk.
+`check`: the real command, on a terminal of its own (a pty) in the store's till while a fault is on; what it printed
+becomes a picture. `page`: the status page, from its real server, in Chromium. Needs root, the lab's packages, chromium
+and fonts-noto-cjk.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from tests.lab import glass
 from tests.lab.faults import FAULTS
 from tests.lab.store import Store
 
@@ -39,6 +41,26 @@ CHROMIUM = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+
+PAGES: dict[str, tuple[str, dict[str, bool], dict[str, object]]] = {
+    # picture: sight, how it is, the browser
+    "page-ready": ("healthy", {}, {"locale": "en-US", "viewport": {"width": 1280, "height": 800}}),
+    "page-down-zh-CN": (
+        "store",
+        {"acknowledged": True},
+        {"locale": "zh-CN", "viewport": {"width": 1280, "height": 860}},
+    ),
+    "page-dark": (
+        "firewall",
+        {},
+        {"locale": "en-US", "viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+    ),
+    "page-phone": (
+        "isp",
+        {},
+        {"locale": "en-US", "viewport": {"width": 390, "height": 800}, "device_scale_factor": 2},
+    ),
+}
 
 
 def seen(command: list[str], env: dict[str, str]) -> str:
@@ -88,9 +110,8 @@ def shoot(page: str, lines: int, picture: Path) -> None:
         )
 
 
-def main() -> int:
-    """Take one picture in each language."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+def take_check() -> None:
+    """One picture of the command in each language."""
     posagent = str(Path(sys.executable).with_name("posagent"))
     env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": str(COLUMNS)}
     with Store() as store, store.fault(FAULTS[FAULT]):
@@ -98,6 +119,28 @@ def main() -> int:
             command = store.in_room("till", posagent, "check", "--lang", language)
             text = seen(command, env | store.till_env)
             shoot(*html(text), FOLDER / f"check-{language}.png")
+
+
+def take_page() -> None:
+    """The page as the shop has it before them, in its moods."""
+    with glass.browser() as chromium, glass.Glass() as shown:
+        for name, (sight, how, kind) in PAGES.items():
+            shown.show_sight(sight, **how)
+            page = chromium.new_page(**kind)
+            page.goto(shown.url)
+            page.locator(".strip rect").first.wait_for(state="attached")
+            page.screenshot(path=FOLDER / f"{name}.png")
+            page.close()
+
+
+TAKES = {"check": take_check, "page": take_page}
+
+
+def main() -> int:
+    """Take the pictures that are asked for, or all."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in sys.argv[1:] or TAKES:
+        TAKES[name]()
     return 0
 
 

@@ -139,7 +139,12 @@ def report(
 
 
 def rendered(
-    seen: list[Look], places: Mapping[str, Place], language: Language, about: Circumstances, *, acknowledged: bool = False
+    seen: list[Look],
+    places: Mapping[str, Place],
+    language: Language,
+    about: Circumstances,
+    *,
+    acknowledged: bool = False,
 ) -> Report:
     """As the daemon does it: every trouble confirmed, its incident open."""
     explained = explain(seen, places)

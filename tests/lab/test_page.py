@@ -325,8 +325,7 @@ def test_a_real_agent_that_is_killed_under_an_open_page(tmp_path: Path, open_eye
     with Till(tmp_path / "till") as till:
         till.watch("bank", impact="stop")
         till.tell("bank", "fail")
-        till.write_config()
-        till.config.write_text(till.config.read_text() + f'[web]\nlisten = "127.0.0.1:{port}"\n')
+        till.listen = f"127.0.0.1:{port}"
         till.begin()
         till.until_incident("bank")
         eyes = open_eyes()
@@ -334,6 +333,11 @@ def test_a_real_agent_that_is_killed_under_an_open_page(tmp_path: Path, open_eye
         eyes.page.goto(f"http://127.0.0.1:{port}/")
         eyes.until("down")
         eyes.page.evaluate("window.same = true")
+        assert eyes.text(".probe .word") == "FAULT"
+        eyes.page.get_by_role("button", name="切换到中文").click()  # the agent says it again, in the other language
+        expect(eyes.page.locator(".probe .word").first).to_have_text("故障")
+        expect(eyes.page.locator(".incidents .title")).to_have_text("出现 posagent 无法归类的异常")
+        expect(eyes.page.locator(".strip rect").first).to_be_attached()
         till.tell("bank", "ok")
         expect(eyes.page.locator("main")).not_to_have_attribute("data-mode", "down", timeout=20_000)
         till.kill()
