@@ -13,11 +13,12 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent import __version__, absence, homes, rendering, state, systemd
+from agent import __version__, absence, homes, rendering, state, systemd, thrift
 from agent.config import opening_hours
 from agent.diagnosis import Diagnosis, explain
 from agent.examination import Findings
@@ -33,6 +34,7 @@ from agent.seen import Seen
 from agent.store import Batch, Event
 from agent.telling.delivery import Delivered
 from agent.telling.escalator import Escalator, Ways
+from agent.watching.ear import Ear
 from agent.watching.lookout import NEAR, Answer, Call, Lookout, News, Wake
 from agent.watching.pool import Late
 from probes.host import command
@@ -48,6 +50,8 @@ TURN_S = 5.0
 """The loop comes round at least this often: the watchdog counts on it."""
 AT_A_TIME = 256
 """News taken in before the loop looks at what is due."""
+TOGETHER_S = 0.03
+"""Looks come in bursts: after one that says what was known, those that follow so soon are taken in with one waking."""
 FIRST_LOOKS_S = 8.0
 """How long the first report waits for a first look at everything."""
 NEW_LOOKS_S = 1.0
@@ -61,7 +65,8 @@ WELL_S = 0.5
 SOON_S = 300.0
 """When the first saving of availability comes: whoever has just installed it wants to see it."""
 FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
-"""How often what may be lost is saved, availability counted, the past trimmed, other processes listened to."""
+"""How often what may be lost is saved, availability counted, the past trimmed, other processes listened to where the
+kernel does not tell of them."""
 
 
 def run(load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.environ) -> int:
@@ -69,6 +74,7 @@ def run(load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.
 
     Raises whatever the first `load` raises, and lock.AlreadyRunning.
     """
+    thrift.begin()
     plan = load()
     with lock(homes.state(env)):
         daemon = Daemon(plan, load, journal, env)
@@ -95,6 +101,7 @@ class Daemon:
         ways = Ways(self.lookout.news.put, lambda durable: self._save(durable=durable), self._record, self._explained)
         self.escalator = Escalator(plan, self.known, self.keeper, journal, ways, env)
         self.seen = Seen(plan, self.keeper, journal, self._push_ways, env)
+        self.ear = Ear("state.sqlite-wal", lambda: self.lookout.news.put(Call("heed")))
         self.clocks = absence.Clockwork()
         self.watchdog = systemd.Watchdog()
         self._facts = Facts((), {}, {}, None)
@@ -136,6 +143,7 @@ class Daemon:
         now = time.monotonic()
         self._at.update(flush=now + SOON_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
         self._warm_at = now + FIRST_LOOKS_S
+        self._listen()
         self._read_notes()
         self.seen.start()
         self.watchdog.start()
@@ -167,6 +175,7 @@ class Daemon:
 
     def _lie_down(self) -> None:
         systemd.stopping()
+        self.ear.stop()
         self.lookout.stop(GRACE_S)
         self.escalator.stop(GRACE_S)
         self._settle()
@@ -208,6 +217,8 @@ class Daemon:
         known_before, self._stirred = self.known.version, False
         with contextlib.suppress(queue.Empty):
             self._take(self.lookout.news.get(timeout=max(0.0, self._due_at - time.monotonic())))
+            if not self._stirred and self.known.version == known_before:
+                time.sleep(TOGETHER_S)
             for _ in range(AT_A_TIME):
                 self._take(self.lookout.news.get_nowait())
         return self._stirred or self.known.version != known_before or time.monotonic() >= self._due_at
@@ -230,6 +241,8 @@ class Daemon:
             self.stopping = self.stopping or news.what == "stop"
             if news.what == "reload":
                 self._reload()
+            elif news.what == "heed":
+                self._at["others"] = 0.0
         else:
             self.lookout.examiner.done()
             self.problems["examination"] = f"an examination failed: {type(news).__name__}: {news}; please report this"
@@ -388,6 +401,8 @@ class Daemon:
         """What has no event of its own is said when it begins and when it is over."""
         found = {text for key, text in self.keeper.problems.items() if key != "state.corrupt"}
         found.update(self.lookout.problems(), self.escalator.problems(), self.seen.problems())
+        if found == self._logged:
+            return
         for text in sorted(found - self._logged):
             self.journal.say(Priority.WARNING, "agent.problem", text=text)
         for text in sorted(self._logged - found):
@@ -418,14 +433,16 @@ class Daemon:
         if now >= self._at["count"]:
             self._at["count"] = now + COUNT_S
             self._count()
+            self._listen()
+            thrift.give_back()
         if now >= self._at["others"]:
-            self._at["others"] = now + OTHERS_S
-            ends = self._facts.silenced_until or any(note.until for note in self._facts.notes.values())
             wrote = self.keeper.changed_by_others()
             if wrote:
                 self.escalator.people_wrote()
-            if wrote or ends:
+            if wrote or self._holds_for_a_while():
                 self._read_notes()
+            asks = self._holds_for_a_while() or not self.ear.hears
+            self._at["others"] = now + (OTHERS_S if asks else COUNT_S)
         if now >= self._at["flush"]:
             self._at["flush"] = now + FLUSH_S
             self.known.unsaved.availability.extend(self.ledger.totals())
@@ -438,6 +455,15 @@ class Daemon:
             self._at["trim"] = now + TRIM_S
             history = self.plan.config.history
             self.keeper.trim(float(history.keep), history.max_size_mb << 20)
+
+    def _listen(self) -> None:
+        place = homes.state(self.env)
+        if place is not None:
+            self.ear.start(Path(place))
+
+    def _holds_for_a_while(self) -> bool:
+        """Whether what people said ends by itself."""
+        return bool(self._facts.silenced_until or any(note.until for note in self._facts.notes.values()))
 
     def _count(self) -> None:
         self.ledger.count(self.known.tracks, time.monotonic(), time.time())

@@ -412,6 +412,7 @@ def test_a_turn_with_a_thousand_probes_costs_less_than_a_tenth_of_a_millisecond(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon = thousand(agent, monkeypatch)
+    monkeypatch.setattr(daemons, "TOGETHER_S", 0.0)
     daemon.keeper.open()
     for each in daemon.plan.probes:
         daemon.known.take(Look(each, ok({}), time.time(), 0.001))
