@@ -158,7 +158,7 @@ class Session:
         if connection is not None and refusal is None:
             _spare_guessing()
             absolute = self._proxy is not None and target.scheme == "http"
-            self._open = (target, connection, _adapter(connection, request.url, absolute))
+            self._open = (target, connection, _over()(connection, request.url, absolute))  # type: ignore[arg-type]
             answer = self._speak(host, request)
         if answer is None or not answer.status or answer.timed_out or answer.cut:
             self.close()
@@ -243,33 +243,46 @@ def _odd_head(response: Response) -> str:
     return type(defects[0]).__name__ if defects else ""
 
 
-def _adapter(connection: socket.socket, url: str, absolute: bool) -> HTTPAdapter:
-    """A requests adapter that speaks over this connection and no other."""
+@functools.cache
+def _over() -> type[HTTPAdapter]:
+    """The adapter that speaks over one connection and no other. Made once: Requests comes late, and a class is dear."""
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection
     from urllib3.connectionpool import HTTPConnectionPool
 
     class Prepared(HTTPConnection):
+        def __init__(self, *words: Any, prepared: socket.socket, **named: Any) -> None:
+            super().__init__(*words, **named)
+            self.prepared = prepared
+
         def _new_conn(self) -> socket.socket:
-            return connection
+            return self.prepared
 
     class Pool(HTTPConnectionPool):
         ConnectionCls = Prepared
 
-    target = site(url)
-    pool = Pool(target.host, target.port, maxsize=1)
-
     class Adapter(HTTPAdapter):
+        def __init__(self, connection: socket.socket, url: str, absolute: bool) -> None:
+            super().__init__(max_retries=0)
+            target = site(url)
+            self.pool, self.absolute = Pool(target.host, target.port, maxsize=1, prepared=connection), absolute
+
+        def init_poolmanager(self, *_: Any, **__: Any) -> None:
+            """There is nothing to manage."""
+
+        def close(self) -> None:
+            self.pool.close()
+
         def get_connection_with_tls_context(self, *_: Any, **__: Any) -> HTTPConnectionPool:
-            return pool
+            return self.pool
 
         def cert_verify(self, *_: Any, **__: Any) -> None:
             """The door `tls` has seen to that."""
 
         def request_url(self, request: Any, proxies: Any) -> str:
-            return str(request.url) if absolute else str(request.path_url)
+            return str(request.url) if self.absolute else str(request.path_url)
 
-    return Adapter(max_retries=0)
+    return Adapter
 
 
 def _headers(url: str) -> dict[str, str]:

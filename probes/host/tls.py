@@ -7,6 +7,7 @@ per store for the life of the process. Nothing is ever sent after the handshake 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import threading
@@ -140,8 +141,14 @@ def _chain(wrapped: ssl.SSLSocket, which: str) -> tuple[x509.Certificate, ...]:
         for certificate in (get() if get is not None else None) or ():
             der = certificate if isinstance(certificate, bytes) else certificate.public_bytes(_DER)
             with contextlib.suppress(ValueError):
-                found.append(x509.parse(der))
+                found.append(_parsed(der))
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(der: bytes) -> x509.Certificate:
+    """Servers show the same certificates every minute."""
+    return x509.parse(der)
 
 
 _lock = threading.Lock()
