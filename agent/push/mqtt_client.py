@@ -152,9 +152,20 @@ class Client(paho.Client):
         self.wire = Wire(self._shaken(host, connection) if settings.tls else connection)
         return cast("paho.SocketLike", self.wire)
 
+    def _trusting(self) -> ssl.SSLContext:
+        """Whom to believe, and as whom to come. Files are read again at each connection, once they have changed."""
+        settings = self._settings
+        own = settings.certificate_file
+        try:
+            return tls.context(settings.ca_file, tls.Certificate(own, settings.key_file) if own is not None else None)
+        except Unsupported as error:
+            raise Over(f"{error}; check push.mqtt") from error
+        except OSError as error:
+            raise Over(f"cannot read a certificate file of push.mqtt ({reason(error)}); check its rights") from error
+
     def _shaken(self, host: Host, connection: socket.socket) -> ssl.SSLSocket:
         try:
-            wrapped = trusting(self._settings).wrap_socket(
+            wrapped = self._trusting().wrap_socket(
                 connection,
                 server_hostname=self._settings.host.partition("%")[0].rstrip("."),
                 do_handshake_on_connect=False,
@@ -191,27 +202,6 @@ def publishing(content_type: str, facts: tuple[tuple[str, str], ...]) -> Propert
     if facts:
         properties.UserProperty = list(facts)
     return properties
-
-
-def trusting(settings: MqttPush) -> ssl.SSLContext:
-    """Whom to believe, and as whom to come. Files are read again at each connection, once they have changed."""
-    if settings.certificate_file is None:
-        return tls.context(settings.ca_file)
-    tls.context(settings.ca_file)  # says what is wrong with it; a context with a key in it belongs to nobody else
-    context = ssl.create_default_context(cafile=settings.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
-    try:
-        context.load_cert_chain(settings.certificate_file, settings.key_file, password=lambda: "")  # never asks a tty
-    except ssl.SSLError as error:
-        raise Unsupported(
-            f"certificate_file {settings.certificate_file} and its key do not fit or are no PEM, or the key has a "
-            f"password ({error.reason}); renew them"
-        ) from error
-    except OSError as error:
-        name = settings.certificate_file if not settings.key_file else f"{settings.certificate_file} or its key_file"
-        raise Unsupported(f"cannot read certificate_file {name} ({error.strerror}); check path and rights") from error
-    return context
 
 
 def reason(error: OSError) -> str:

@@ -123,7 +123,7 @@ class Connection:
             self._ring()
             if not self._changed.wait_for(lambda: self._answer is not None or self.over is not None, _until(ends)):
                 self._give_up(self._words.not_acknowledged())
-            return self._answer or self._how_it_stands()
+            return self._how_it_stands()
 
     def close(self, grace: float) -> None:
         """Say that this till leaves, and leave: within `grace` seconds. Also where it has ended by itself."""
@@ -139,7 +139,7 @@ class Connection:
             self.over, self._leaving = failed(detail), True
 
     def _how_it_stands(self) -> Outcome:
-        return self.over or delivered()
+        return self._answer or self.over or delivered()
 
     def _ring(self) -> None:
         """With the lock held."""
@@ -160,7 +160,7 @@ class Connection:
         except Over as error:
             over, ousted, silent = error.outcome, error.ousted, error.silent
         except CannotAnswer as error:
-            over = failed(str(error))
+            over = failed(f"{error}; check push.mqtt")
         except Exception as error:  # noqa: BLE001 -- a fault of ours or paho's must be told, not end a thread unheard
             over = failed(f"a fault of posagent ({_name(error)}); please report it")
         finally:

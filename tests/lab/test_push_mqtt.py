@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import gzip
+import itertools
+import json
 import os
 import random
 import subprocess
@@ -38,6 +40,8 @@ from tests.lab.broker import (
     packet,
     retained,
 )
+from tests.lab.centre import Loop
+from tests.lab.daemon import Till as DaemonTill
 from tests.lab.room import Room
 
 ROOT = "posagent/v1/0042/T01"
@@ -264,7 +268,7 @@ def test_a_broker_that_is_not_to_be_trusted_gets_nothing(tmp_path: Path) -> None
                 "set push.mqtt.ca_file to the CA that signs for the centre",
                 "this PC's CAs": "the broker's certificate is not trusted (self-signed certificate in certificate chain); "
                 "set push.mqtt.ca_file to the CA that signs for the centre",
-                "no such file": "ca_file /nonexistent/ca.pem does not exist",
+                "no such file": "ca_file /nonexistent/ca.pem does not exist; check push.mqtt",
                 "another name": "the broker's certificate is not trusted (Hostname mismatch, certificate is not valid for "
                 "'localhost'.); set push.mqtt.host to a name that stands in it",
             }
@@ -321,7 +325,7 @@ def test_a_till_shows_its_own_certificate_where_the_broker_wants_one(tmp_path: P
     assert "certificate" in none.detail and is_one_line(none)
     assert "certificate" in wrong.detail and is_one_line(wrong)
     assert is_one_line(no_key) and "PEM" in no_key.detail
-    assert is_one_line(no_file) and "check path and rights" in no_file.detail
+    assert is_one_line(no_file) and "does not exist" in no_file.detail
 
 
 # --- refused --------------------------------------------------------------------------------------------------------
@@ -642,6 +646,118 @@ def test_proxy_variables_of_the_environment_are_never_heeded(tmp_path: Path, mon
         assert way.attend().ok
 
 
+# --- with the daemon's own loop --------------------------------------------------------------------------------------
+
+
+@VERSIONS
+def test_a_broker_that_was_away_for_an_hour_gets_everything_the_newest_first(tmp_path: Path, version: str) -> None:
+    with Broker(tmp_path / "broker") as broker:
+        config = (
+            f'[push.mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\ntls = false\nversion = "{version}"\n'
+            'timeout = "2s"\nsplay = "1m"\n'
+        )
+        with Loop(tmp_path / "till", config) as loop:
+            loop.report(changed=True)
+            loop.forward(10)
+            loop.until_empty()
+            broker.stop()
+            for minute in range(60):
+                if minute % 15 == 3:
+                    loop.incident(f"I{minute}")
+                if minute % 15 == 9:
+                    loop.incident(f"I{minute - 6}", over=True)
+                loop.report(changed=minute % 10 == 0)
+                loop.turns(0.02)
+                loop.forward(60)
+            loop.turns(0.2)
+            told = loop.centre.problems()
+            assert len(told) == 1
+            assert told[0].startswith(f"cannot push to the centre mqtt://127.0.0.1:{broker.port}: cannot reach the ")
+            assert loop.centre.counts()["reports_waiting"] == 60
+            broker.start()
+            with Listener(broker) as listener:
+                loop.until_empty(40)
+                loop.turns(0.3)
+                listener.wait("/history", count=59)
+                assert loop.centre.problems() == []
+            new = [one for one in listener.heard if not one.retained]
+        kinds = [one.topic.removeprefix(f"{ROOT}/") for one in new]
+        assert kinds[:2] == ["status", "health"]
+        assert json.loads(new[1].text)["seq"] == 61
+        assert kinds[2:10] == ["incidents"] * 8
+        happened = [(one["incident"]["id"], one["what"]) for one in map(json.loads, listener.texts("/incidents"))]
+        assert happened == [(f"I{start}", what) for start in (3, 18, 33, 48) for what in ("opened", "resolved")]
+        history = [json.loads(text)["seq"] for text in listener.texts("/history")]
+        assert sorted(history) == list(range(2, 61))
+        untouched = [seq for seq in history if seq % 10 != 2]  # what failed once, and changes behind it, may come last
+        assert untouched == sorted(untouched)
+        assert kinds[10:] == ["history"] * 59
+        assert json.loads(retained(broker)[f"{ROOT}/health"])["seq"] == 61
+
+
+def test_a_real_daemon_is_online_tells_of_an_incident_and_is_called_offline_when_killed(tmp_path: Path) -> None:
+    papers = Papers(tmp_path / "papers")
+    with (
+        Broker(tmp_path / "broker", papers=papers, users=["0042/T01", "centre"], acl=OWN_BRANCH) as broker,
+        Listener(broker, user="centre") as listener,
+        DaemonTill(tmp_path / "till") as till,
+    ):
+        (tmp_path / "password").write_text(PASSWORD)
+        (tmp_path / "password").chmod(0o600)
+        till.more = (
+            f'[site]\nstore = "0042"\nterminal = "T01"\n[push.mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
+            f'ca_file = "{papers.ca_file}"\nuser = "0042/T01"\npassword = {{ file = "{tmp_path}/password" }}\n'
+            'splay = "1s"\n'
+        )
+        till.watch("host")
+        till.tell("host", "ok")
+        till.begin()
+        listener.wait("/status", "online")
+        assert json.loads(listener.wait("/health")[-1].text)["site"]["store"] == "0042"
+        till.tell("host", "fail")
+        till.until_incident("host")
+        opened = json.loads(listener.wait("/incidents")[0].text)
+        assert (opened["schema"], opened["what"], opened["store"]) == ("posagent.incident/1", "opened", "0042")
+        seq = till.until(lambda report: report["incidents"])["seq"]
+        until = time.monotonic() + 10
+        while json.loads(listener.texts("/health")[-1])["seq"] < seq:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        listener.heard.clear()
+        began = time.monotonic()
+        till.kill()
+        listener.wait("/status", "offline")
+        print(f"offline {time.monotonic() - began:.2f} s after SIGKILL")
+        till.begin()
+        listener.wait("/status", "online")
+        listener.heard.clear()
+        took = till.stop()
+        listener.wait("/status", "offline")
+        assert listener.texts("/status") == ["offline"]
+        print(f"stopped in {took:.2f} s")
+        assert json.loads(retained(broker, user="centre")[f"{ROOT}/health"])["site"]["terminal"] == "T01"
+        assert "Traceback" not in till.said()
+
+
+def test_what_the_broker_refuses_stands_in_the_daemons_report_and_log(tmp_path: Path) -> None:
+    with Broker(tmp_path / "broker", users=["0042/T01"]) as broker, DaemonTill(tmp_path / "till") as till:
+        till.more = (
+            f'[site]\nstore = "0042"\nterminal = "T01"\n[push.mqtt]\nhost = "127.0.0.1"\nport = {broker.port}\n'
+            'tls = false\nsplay = "1s"\n'
+        )
+        till.watch("host")
+        till.tell("host", "ok")
+        till.begin()
+        (said,) = till.until(lambda report: report["agent"]["problems"], "a problem", 20)["agent"]["problems"]
+        assert said == (
+            f"cannot push to the centre mqtt://127.0.0.1:{broker.port}: the broker does not let this till in (not "
+            "authorized); check push.mqtt.user, password and client_id, and whom the broker lets in"
+        )
+        looks = till.looks("host")
+        assert max(after - before for before, after in itertools.pairwise(looks)) < 2.5
+        assert "Traceback" not in till.said()
+
+
 # --- what it costs --------------------------------------------------------------------------------------------------
 
 
@@ -686,7 +802,7 @@ def pss():
     return int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
 from probes.host import tcp, tls, http
 tls.context(sys.argv[2])  # a daemon has TLS and requests already
-import requests, sqlite3
+import requests, sqlite3, dns.resolver, agent.push, agent.store  # and these
 from agent.config.push import MqttPush
 from agent.push.mqtt import MqttSender
 from agent.push.sender import Till
