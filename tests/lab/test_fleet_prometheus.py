@@ -18,8 +18,8 @@ from agent.textfile import Textfile
 from agent.web import Page, Sight
 from tests.agent.test_metrics import incident, probe, report
 from tests.agent.webpages import free_port, until
-from tests.lab import centre
-from tests.lab.centre import FLEET, Alertmanager, Prometheus, Till, fault
+from tests.lab import watchtower
+from tests.lab.watchtower import FLEET, Alertmanager, Prometheus, Till, fault
 
 TOKEN = "a-token-of-this-test"
 FOLDED = 500
@@ -44,7 +44,7 @@ def test_promtool_finds_nothing_to_say_about_the_metrics(found: dict[str, Any]) 
 
 
 def test_promtool_takes_the_configuration_the_rules_and_their_tests(tmp_path: Path) -> None:
-    home = centre.prepare(tmp_path / "prometheus", {}, ca=trustme.CA().cert_pem.bytes().decode())
+    home = watchtower.prepare(tmp_path / "prometheus", {}, ca=trustme.CA().cert_pem.bytes().decode())
     shutil.copytree(FLEET / "prometheus/targets", home / "targets", dirs_exist_ok=True)
     said = run("promtool", "check", "config", "--lint-fatal", "prometheus.yml", cwd=home)
     assert said.count("SUCCESS") == 4
@@ -78,7 +78,7 @@ def test_who_is_told_what(labels: str, receiver: str) -> None:
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
-    with centre.alertmanager(tmp_path_factory.mktemp("manager") / "am") as found:
+    with watchtower.alertmanager(tmp_path_factory.mktemp("manager") / "am") as found:
         yield found
 
 
@@ -167,7 +167,7 @@ def populated() -> dict[str, Till]:
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     home = tmp_path_factory.mktemp("fleet")
     every = populated()
-    with centre.tills(every) as port, centre.alertmanager(home / "am") as told:
+    with watchtower.tills(every) as port, watchtower.alertmanager(home / "am") as told:
         groups = [
             {"targets": [f"127.0.0.1:{port}"],
              "labels": till.labels | {"__scheme__": "http", "__metrics_path__": f"/{name}", "instance": name}}
@@ -175,8 +175,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         ]  # fmt: skip
         gone = {"targets": [f"127.0.0.1:{free_port()}"], "labels": {"store": "9400", "terminal": "T01", "__scheme__": "http", "instance": "gone"}}  # fmt: skip
         ca = trustme.CA().cert_pem.bytes().decode()
-        prepared = centre.prepare(home / "prometheus", {"posagent-all": [*groups, gone]}, told.port, ca=ca)
-        with centre.prometheus(prepared) as found:
+        prepared = watchtower.prepare(home / "prometheus", {"posagent-all": [*groups, gone]}, told.port, ca=ca)
+        with watchtower.prometheus(prepared) as found:
             yield Fleet(found, told, every)
 
 
@@ -261,7 +261,9 @@ def test_prometheus_scrapes_a_real_page_over_tls_with_its_token_and_no_other(tmp
     web = Web(listen=f"127.0.0.1:{port}", token=Secret(file=str(tmp_path / "token")), tls=tls)
     sight = Sight(lambda _language: None)
     now = time.time()
-    sight.put("en", json.dumps(report(generated_at=centre.stamp(now), valid_until=centre.stamp(now + 900))).encode())
+    sight.put(
+        "en", json.dumps(report(generated_at=watchtower.stamp(now), valid_until=watchtower.stamp(now + 900))).encode()
+    )
     sight.counts = {"notices_delivered": 3.0}
     page = Page(web, sight, None, {})
     page.start()
@@ -269,9 +271,9 @@ def test_prometheus_scrapes_a_real_page_over_tls_with_its_token_and_no_other(tmp
     try:
         target = [{"targets": [f"127.0.0.1:{port}"], "labels": {"store": "0042", "terminal": "T01"}}]
         ca = authority.cert_pem.bytes().decode()
-        right = centre.prepare(tmp_path / "right", {"posagent-page": target}, ca=ca, token=TOKEN)
-        wrong = centre.prepare(tmp_path / "wrong", {"posagent-page": target}, ca=ca, token="another")
-        with centre.prometheus(right) as found, centre.prometheus(wrong) as refused:
+        right = watchtower.prepare(tmp_path / "right", {"posagent-page": target}, ca=ca, token=TOKEN)
+        wrong = watchtower.prepare(tmp_path / "wrong", {"posagent-page": target}, ca=ca, token="another")
+        with watchtower.prometheus(right) as found, watchtower.prometheus(wrong) as refused:
             until(lambda: found.value("up") == 1, 30)
             until(lambda: refused.value("up") == 0, 30)
             assert found.value("posagent_report_seq{store='0042', terminal='T01', job='posagent'}") == 42
@@ -293,17 +295,19 @@ def test_node_exporter_shows_the_textfile_and_the_rules_take_it(tmp_path: Path) 
     textfile = Textfile(str(folder / "posagent.prom"))
     now = time.time()
     assert textfile.write(
-        json.dumps(report(generated_at=centre.stamp(now), valid_until=centre.stamp(now + 900), probes=[probe('a "b" \\')])).encode()
+        json.dumps(report(generated_at=watchtower.stamp(now), valid_until=watchtower.stamp(now + 900), probes=[probe('a "b" \\')])).encode()
     )  # fmt: skip
     port = free_port()
     exporter = [
         "prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile", "--collector.time",
         f"--collector.textfile.directory={folder}", f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
-    with centre.running(exporter, f"http://127.0.0.1:{port}/metrics", tmp_path / "node.log"):
+    with watchtower.running(exporter, f"http://127.0.0.1:{port}/metrics", tmp_path / "node.log"):
         target = [{"targets": [f"127.0.0.1:{port}"], "labels": {"store": "0043", "terminal": "T01"}}]
-        home = centre.prepare(tmp_path / "prometheus", {"node-till": target}, ca=trustme.CA().cert_pem.bytes().decode())
-        with centre.prometheus(home) as found:
+        home = watchtower.prepare(
+            tmp_path / "prometheus", {"node-till": target}, ca=trustme.CA().cert_pem.bytes().decode()
+        )
+        with watchtower.prometheus(home) as found:
             until(lambda: found.value("posagent_report_seq") == 42, 30)
             assert found.value("node_textfile_scrape_error") == 0
             assert found.query("posagent_probe_status")[0]["metric"]["probe"] == 'a "b" \\'
