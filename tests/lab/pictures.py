@@ -48,12 +48,12 @@ PAGES: dict[str, tuple[str, dict[str, bool], dict[str, object]]] = {
     "page-down-zh-CN": (
         "store",
         {"acknowledged": True},
-        {"locale": "zh-CN", "viewport": {"width": 1280, "height": 860}},
+        {"locale": "zh-CN", "viewport": {"width": 1280, "height": 900}},
     ),
     "page-dark": (
         "firewall",
         {},
-        {"locale": "en-US", "viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+        {"locale": "en-US", "viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     ),
     "page-phone": (
         "isp",

@@ -26,12 +26,10 @@ if TYPE_CHECKING:
     from agent.texts import Language
 
 BANK = "auth.acquirer.example"
-CONTACTS = {
-    "store": "Store manager Zhang, 138 0013 8000",
-    "it": "IT desk, 021-5550 0100",
-    "isp": "10000",
-    "acquirer": "95516",
-    "vendor": "400-820 8820",
+LINES = {"isp": "10000", "acquirer": "95516", "vendor": "400-820 8820"}
+CONTACTS: dict[str, dict[str, str]] = {
+    "en": {"store": "Store manager Zhang, 138 0013 8000", "it": "IT desk, 021-5550 0100", **LINES},
+    "zh-CN": {"store": "张店长 138 0013 8000", "it": "IT 服务台：021-5550 0100", **LINES},
 }
 Facts = dict[str, Any]
 GOOD: dict[str, tuple[str, str, str, str, Facts]] = {
@@ -132,7 +130,7 @@ def report(
     seen, places = looks(sight, language)
     return rendered(seen, places, language, Circumstances(
         seq=seq, mode="run", started_at=time.time() - 200_000, now=time.time() - age, boot_id="b", store="0042", terminal="T01",
-        host="till-01", contacts=CONTACTS, language=language, valid_for=valid_for, problems=problems,
+        host="till-01", contacts=CONTACTS[language], language=language, valid_for=valid_for, problems=problems,
         verdict_since=time.time() - (60 * LATER_MINUTES if SIGHTS[sight] else 190_000),
         silenced_until=time.time() + 5400 if silenced else None, events=events(language) if SIGHTS[sight] else (),
     ), acknowledged=acknowledged)  # fmt: skip
@@ -207,7 +205,7 @@ def crowd(language: Language = "en", count: int = 60) -> Report:
         places[one.probe.name] = "beyond"
     return rendered(seen, places, language, Circumstances(
         seq=77, mode="run", started_at=time.time() - 9000, now=time.time() - 2, store="0042", terminal="T01", host="till-01",
-        contacts=CONTACTS, language=language, valid_for=120,
+        contacts=CONTACTS[language], language=language, valid_for=120,
     ))  # fmt: skip
 
 

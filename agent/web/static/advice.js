@@ -38,7 +38,7 @@ function taken(report, cause, speaks) {
     "div",
     { class: "held" },
     badge("ok"),
-    h("p", null, h("strong", null, speaks.say("call.taken", { by: held.by })), " ", speaks.say(key, { at: speaks.at(held.at), until: held.until ? speaks.at(held.until) : "" }), held.note && h("span", { class: "note" }, held.note)),
+    h("p", null, h("strong", null, speaks.say("call.taken", { by: held.by })), " ", h("span", { class: "when" }, speaks.say(key, { at: speaks.at(held.at), until: held.until ? speaks.at(held.until) : "" })), " ", held.note && h("span", { class: "note" }, held.note)),
   );
 }
 

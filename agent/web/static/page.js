@@ -66,7 +66,7 @@ function announce(text) {
 
 async function ask(path, headers = {}) {
   const query = language ? `?lang=${language}` : "";
-  return fetch(`${path}${query}`, { cache: "no-store", headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+  return fetch(`${path}${query}`, { cache: "no-store", headers, signal: AbortSignal.timeout?.(PATIENCE_MS) });
 }
 
 function listenToTheClock(response) {
