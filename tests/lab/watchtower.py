@@ -1,104 +1,278 @@
-"""A daemon's loop as far as the centre is concerned, with clocks that can be turned forward."""
+"""A centre that watches, in small: Debian's Prometheus, Alertmanager and node_exporter with the files of fleet/, and tills.
+
+Time is lapsed: what takes a minute in fleet/ takes four seconds here, everywhere alike, and nothing else of the files is
+changed but addresses.
+"""
 
 from __future__ import annotations
 
+import http.server
 import json
-import queue
+import re
+import shutil
+import socketserver
+import subprocess
+import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from agent.config import parse
-from agent.config.read import Source
-from agent.incidents import Change, Incident
-from agent.journal import Journal
-from agent.keeper import Keeper
-from agent.plan import Plan
-from agent.push import Centre, Pushed, Ways
-from agent.store import Batch, Event
+from agent import metrics
+from tests.agent.test_metrics import incident, probe, report
+from tests.agent.webpages import free_port, until
 
-HEAD = '[site]\nstore = "0042"\nterminal = "T01"\n'
+FLEET = Path(__file__).parents[2] / "fleet"
+LAPSE = 15
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+SPANS = (
+    "for|keep_firing_for|group_wait|group_interval|repeat_interval|scrape_interval|evaluation_interval|refresh_interval"
+)
 
 
-class Loop:
-    """Tells a centre of reports and incidents. A context manager; `forward` turns both clocks."""
+def lapsed(text: str) -> str:
+    """The same configuration, fifteen times faster."""
 
-    def __init__(self, place: Path, config: str) -> None:
-        place.mkdir(parents=True, exist_ok=True)
-        env = {"STATE_DIRECTORY": str(place)}
-        plan = Plan(parse(Source("config.toml", (HEAD + config).encode())), [], "en")
-        self.log = (place / "log").open("w")
-        self.keeper = Keeper(None, env)
-        self.keeper.open()
-        self.batch, self.events = Batch(), list[Event]()
-        self.news: queue.SimpleQueue[Pushed] = queue.SimpleQueue()
-        self.offset = 0.0
-        self.seq = 0
-        ways = Ways(self.news.put, lambda: self.batch, self._save, self.events.append)
-        self.centre = Centre(plan, self.keeper, Journal(self.log), ways, env)
-        self.centre.restore()
+    def faster(found: re.Match[str]) -> str:
+        return f"{found[1]}: {int(found[2]) * SECONDS[found[3]] * 1000 // LAPSE}ms"
 
-    def __enter__(self) -> Loop:
-        return self
+    return re.sub(rf"\b({SPANS}): (\d+)([smh])\b", faster, text).replace("scrape_timeout: 10s", "scrape_timeout: 4s")
 
-    def __exit__(self, *_: object) -> None:
-        self.centre.stop(2.0)
-        self.turns(0.1)
-        self.keeper.close()
-        self.log.close()
 
-    @property
-    def wall(self) -> float:
-        return time.time() + self.offset
+def stamp(moment: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(moment))
 
-    def _save(self, durable: bool) -> None:
-        batch, self.batch = self.batch, Batch()
-        self.keeper.save(batch, durable=durable, everything=self.centre.everything)
 
-    def forward(self, seconds: float) -> None:
-        """So much later."""
-        self.offset += seconds
+class Till:
+    """One of many: its report is rendered by the agent's own code at each scrape."""
 
-    def report(self, *, changed: bool = False, size: int = 2000) -> int:
-        """One more report; its number."""
-        self.seq += 1
-        body = {"schema": "posagent.report/1", "seq": self.seq, "filler": "x" * size}
-        self.centre.reported(json.dumps(body).encode(), self.seq, self.wall, changed=changed)
-        return self.seq
+    def __init__(
+        self, name: str, *, payments: str = "ready", labels: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        self.name, self.more, self.payments = name, more, payments
+        usual = {"store": name, "terminal": "T01", "region": "south", "isp": "telecom", "acquirer": "unionpay"}
+        self.labels = usual | dict(labels or {})
+        self.fresh_for = 1260.0
+        self.silenced = False
 
-    def incident(self, name: str, *, over: bool = False) -> None:
-        """An incident opens, or ends."""
-        facts = {"party": "isp", "category": "network", "confidence": "certain", "impact": "stop"}
-        one = Incident(
-            id=name,
-            cause="isp.down",
-            fingerprint=name,
-            began_at=self.wall,
-            opened_at=self.wall,
-            resolved_at=self.wall if over else None,
-            **facts,  # type: ignore[arg-type]
-        )
-        self.batch.incidents.append(one)
-        self.centre.incident(Change("resolved" if over else "opened", one), self.wall)
+    def page(self, openmetrics: bool) -> bytes:
+        now = time.time()
+        down = self.payments == "down"
+        payment = {"connect_ms": 20.0, "handshake_ms": 30.0, "not_after": "2031-12-24 18:00 UTC"}
+        probes = [
+            probe(measurements={"rtt_ms": 2.0, "recent_loss_percent": 0.0}),
+            probe("auth", kind="tls", target="auth.acquirer.example:443", status="fail" if down else "ok",
+                  reason="tls.handshake_timeout" if down else "ok", measurements=payment),
+        ]  # fmt: skip
+        statuses = {"power": "ok", "router": "ok", "bank": "fail" if down else "ok"}
+        chain = [{"link": link, "status": status, "cause": None, "probes": []} for link, status in statuses.items()]
+        verdict = {"payments": self.payments, "settlement": "ready", "headline": "", "since": stamp(now)}
+        found = report(
+            generated_at=stamp(now), valid_until=stamp(now + self.fresh_for), verdict=verdict, probes=probes, chain=chain,
+            agent=report()["agent"] | {"silenced_until": stamp(now + 3600) if self.silenced else None}, **self.more,
+        )  # fmt: skip
+        return metrics.render(found, metrics.own_numbers(), openmetrics=openmetrics)
 
-    def turns(self, seconds: float = 0.0) -> None:
-        """Turn the loop for so many real seconds, at least once."""
-        ends = time.monotonic() + seconds
-        while True:
-            self.centre.turn(time.monotonic() + self.offset, self.wall)
-            if not self.batch.empty:
-                self._save(True)
-            left = ends - time.monotonic()
-            if left <= 0:
-                return
+
+def fault(cause: str, party: str, fingerprint: str, impact: str = "stop") -> list[dict[str, Any]]:
+    return [incident(id=f"{fingerprint}-1", cause=cause, party=party, fingerprint=fingerprint, impact=impact)]
+
+
+@contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[int]:
+    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+        daemon_threads = True
+        request_queue_size = 200
+
+    server = Server(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+@contextmanager
+def tills(every: Mapping[str, Till]) -> Iterator[int]:
+    """All of them behind one port, each at its path."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            till = every.get(self.path.strip("/"))
+            openmetrics = "application/openmetrics-text" in self.headers.get("Accept", "")
+            body = b"" if till is None else till.page(openmetrics)
+            self.send_response(404 if till is None else 200)
+            self.send_header("Content-Type", metrics.OPENMETRICS if openmetrics else metrics.TEXT)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with serving(Handler) as port:
+        yield port
+
+
+class Inbox:
+    """What the Alertmanager told whom: (receiver, payload) in order."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, dict[str, Any]]] = []
+        self.port = 0
+
+    def of(self, receiver: str, **labels: str) -> list[dict[str, Any]]:
+        """Notifications to it whose group has these labels."""
+        wanted = labels.items()
+        return [told for name, told in list(self.all) if name == receiver and wanted <= told["groupLabels"].items()]
+
+
+@contextmanager
+def inbox() -> Iterator[Inbox]:
+    found = Inbox()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found.all.append((self.path.strip("/"), body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with serving(Handler) as found.port:
+        yield found
+
+
+@contextmanager
+def running(command: list[str], ready: str, log: Path) -> Iterator[None]:
+    """A daemon of Debian's until the end of the test; `ready` is a URL that answers 200 when it is."""
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
+        try:
+            until(lambda: process.poll() is not None or answers(ready), 30)
+            assert process.poll() is None, log.read_text(errors="replace")[-2000:]
+            yield
+        finally:
+            process.terminate()
             try:
-                self.centre.answered(self.news.get(timeout=min(left, 0.05)))
-            except queue.Empty:
-                self.forward(min(self.centre.wait(time.monotonic() + self.offset), 0.5))
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
-    def until_empty(self, seconds: float = 20.0) -> None:
-        """Until nothing waits any more, however long that would take by the clock."""
-        ends = time.monotonic() + seconds
-        while self.centre.counts()["reports_waiting"]:
-            assert time.monotonic() < ends, (self.centre.counts(), self.centre.problems())
-            self.turns(0.1)
-            self.forward(min(30.0, self.centre.wait(time.monotonic() + self.offset)))
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return json.load(answer)
+
+
+class Alertmanager:
+    """The Alertmanager with fleet/alertmanager/alertmanager.yml."""
+
+    def __init__(self, port: int, inbox: Inbox) -> None:
+        self.url, self.inbox, self.port = f"http://127.0.0.1:{port}", inbox, port
+
+    def post(self, alerts: list[dict[str, Any]]) -> None:
+        data = json.dumps(alerts).encode()
+        request = urllib.request.Request(f"{self.url}/api/v2/alerts", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.status == 200
+
+    def alerts(self, **labels: str) -> list[dict[str, Any]]:
+        wanted = labels.items()
+        return [each for each in get(f"{self.url}/api/v2/alerts") if wanted <= each["labels"].items()]
+
+
+@contextmanager
+def alertmanager(home: Path) -> Iterator[Alertmanager]:
+    home.mkdir(parents=True, exist_ok=True)
+    with inbox() as heard:
+        text = lapsed((FLEET / "alertmanager/alertmanager.yml").read_text())
+        assert "127.0.0.1:9099" in text
+        text = text.replace("127.0.0.1:9099", f"127.0.0.1:{heard.port}")
+        # A test at night in Shanghai is no reason to be muted.
+        text = text.replace("mute_time_intervals: [closed]", "mute_time_intervals: []")
+        (home / "alertmanager.yml").write_text(text)
+        port = free_port()
+        command = [
+            "prometheus-alertmanager", f"--config.file={home}/alertmanager.yml", f"--storage.path={home}/data",
+            f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
+        ]  # fmt: skip
+        with running(command, f"http://127.0.0.1:{port}/-/ready", home / "alertmanager.log"):
+            yield Alertmanager(port, heard)
+
+
+class Prometheus:
+    """Prometheus with the configuration and the rules of fleet/prometheus."""
+
+    def __init__(self, port: int, home: Path) -> None:
+        self.url, self.home = f"http://127.0.0.1:{port}", home
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        asked = urllib.parse.urlencode({"query": expression})
+        try:
+            found = get(f"{self.url}/api/v1/query?{asked}")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{expression}: {error.read().decode()}") from error
+        assert found["status"] == "success"
+        result = found["data"]["result"]
+        return result if found["data"]["resultType"] == "vector" else [{"metric": {}, "value": result}]
+
+    def value(self, expression: str) -> float | None:
+        found = self.query(expression)
+        assert len(found) <= 1, found
+        return float(found[0]["value"][1]) if found else None
+
+    def firing(self, alert: str) -> list[dict[str, Any]]:
+        every = get(f"{self.url}/api/v1/alerts")["data"]["alerts"]
+        return [each for each in every if each["labels"]["alertname"] == alert and each["state"] == "firing"]
+
+
+def prepare(
+    home: Path,
+    targets: Mapping[str, list[dict[str, Any]]],
+    alertmanager_port: int = 9,
+    *,
+    ca: str = "",
+    token: str = "t",
+) -> Path:
+    """A copy of fleet/prometheus with these targets; time lapsed."""
+    shutil.copytree(FLEET / "prometheus", home)
+    for each in (*home.glob("rules/*.yml"), home / "prometheus.yml"):
+        each.write_text(lapsed(each.read_text()).replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager_port}"))
+    for each in home.glob("targets/*.yml"):
+        each.unlink()
+    for name, groups in targets.items():
+        (home / f"targets/{name}.yml").write_text(json.dumps(groups))  # JSON is YAML
+    (home / "secrets").mkdir()
+    (home / "secrets/posagent-token").write_text(token)
+    (home / "secrets/tills-ca.pem").write_text(ca)
+    return home
+
+
+@contextmanager
+def prometheus(home: Path) -> Iterator[Prometheus]:
+    port = free_port()
+    command = [
+        "prometheus", f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/data",
+        f"--web.listen-address=127.0.0.1:{port}", f"--rules.alert.resend-delay={60 // LAPSE}s",
+    ]  # fmt: skip
+    with running(command, f"http://127.0.0.1:{port}/-/ready", home / "prometheus.log"):
+        yield Prometheus(port, home)
