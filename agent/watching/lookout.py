@@ -231,9 +231,12 @@ class Lookout:
 
     def examined(self, findings: Findings) -> bool:
         """An examination has ended. Whether what it explains is still asked for."""
-        self._lost.update(
+        lost = {
             found.probe.name for found in findings.looks if found.observation.measurements.get("why") == "left_behind"
-        )
+        }
+        for name in lost - self._lost:  # it may only have been slow, on a PC that is busy: its turn need not be awaited
+            self.beats.soon(name, AGAIN_S)
+        self._lost |= lost
         return self.examiner.done()
 
     def problems(self) -> list[str]:

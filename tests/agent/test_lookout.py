@@ -145,6 +145,9 @@ def test_a_probe_that_hung_in_an_examination_is_spared_until_the_pool_saw_it_wel
     examine(1000.0)
     hung = watch.till.look("auth", "unknown", "probe.timeout", why="left_behind", timeout_s=3.0)
     watch.lookout.examined(Findings([hung], [], watch.till.known.explanation))
+    assert watch.soon == ["auth"], "it may only have been slow"
+    watch.lookout.examined(Findings([hung], [], watch.till.known.explanation))
+    assert watch.soon == ["auth"], "but it is not hurried over and over"
     examine(1010.0)
     assert "auth" in watch.begun[0]
     assert "auth" not in watch.begun[1]
