@@ -40,7 +40,7 @@ class Hand(Generic[J]):
     ) -> None:
         self.name = name
         self.quiet = threading.Event()
-        """Nothing is under way."""
+        """Nothing is under way or waits to be."""
         self.quiet.set()
         self.gone = threading.Event()
         """There is no thread, but for those that were left behind."""
@@ -66,6 +66,7 @@ class Hand(Generic[J]):
             if self._leaving or self._hung >= MOST_HUNG or len(self._inbox) >= DEPTH or not self._hire():
                 return False
             self._inbox.append(job)
+            self.quiet.clear()
             self._changed.notify()
         return True
 
@@ -74,7 +75,9 @@ class Hand(Generic[J]):
         with self._changed:
             self._leaving = True
             self._changed.notify_all()
-            return self._untried()
+            untried = self._untried()
+            self._be_quiet()
+            return untried
 
     def look_after(self, now: float) -> float:
         """Give up an attempt that hangs. Returns when this is to be called again; both are monotonic seconds."""
@@ -138,9 +141,14 @@ class Hand(Generic[J]):
             self._answer(one.job, outcome)
             for job in untried:
                 self._answer(job, None)
-        if not one.over:
-            self.quiet.set()
+        with self._changed:
+            self._be_quiet()
         return one.over
+
+    def _be_quiet(self) -> None:
+        """With the lock held, and after every answer was given."""
+        if self._running is None and not self._inbox:
+            self.quiet.set()
 
     def _next(self) -> _Attempt[J] | None:
         """The next one to do; None when there was none for long, or none is to be begun any more."""
@@ -149,7 +157,6 @@ class Hand(Generic[J]):
             if not self._inbox:
                 return None
             self._running = _Attempt(self._inbox.popleft(), time.monotonic() + self._timeout + OVERRUN_S)
-            self.quiet.clear()
             return self._running
 
     def _leaves(self) -> bool:

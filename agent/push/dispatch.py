@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.journal import Priority
 from agent.push.line import AGAIN_S, ATTEND_S, NEVER, Line
-from agent.push.order import Waiting
+from agent.push.order import SUSPECT, Waiting
 from agent.push.sender import Parcel, Pushed, Sort, Till
 from agent.push.telling import gap_parcel
 from agent.store import Batch, Event
@@ -70,14 +70,14 @@ class Dispatch:
         elif not line.standing:
             line.standing, line.look_at = True, now
             if line.attend_failed:
-                self._worked(line)
+                self._worked(line, report=False)
         else:
             line.look_at = now
 
     def _answered(self, line: Line, hand: Parcel, outcome: Outcome, now: float, wall: float) -> None:
         one = self._stock.waiting.get(hand.key)
         if outcome.ok:
-            self._worked(line)
+            self._worked(line, report=one is not None and one.kind == "report")
             line.attend_at = now + ATTEND_S
             if hand.kind == "gap":
                 line.gap_in_hand = None
@@ -85,27 +85,32 @@ class Dispatch:
             elif one is not None:
                 self._arrived(line, one, hand, now)
             return
-        alone = line.failures == 0
         self._take_back_gap(line)
-        if one is not None and not outcome.permanent:
-            one.tries += alone
-            if one.tries > 1:
-                line.queue.put_behind(one)
         line.failed(outcome, now)
+        line.look_at = now
         if outcome.permanent or (one is not None and one.tries >= POISON):
             self._refused(line, hand, one, outcome, wall)
+        elif hand.kind != "report":
+            line.failed_since.add(hand.key)
         self._stock.keep_all()
 
     def _take_back_gap(self, line: Line) -> None:
         line.gap, line.gap_in_hand = line.all_lost(), None
 
-    def _worked(self, line: Line) -> None:
+    def _worked(self, line: Line, *, report: bool) -> None:
         if line.failures:
             self._journal.say(Priority.NOTICE, "push.reached", way=line.way, to=line.where, waiting=len(line.queue))
-        line.worked()
+        line.worked(report=report)
 
     def _arrived(self, line: Line, one: Waiting, hand: Parcel, now: float) -> None:
         self._done(line, one)
+        for key in line.failed_since:
+            other = self._stock.waiting.get(key)
+            if other is not None:
+                other.tries += 1
+                if other.tries >= SUSPECT:
+                    line.queue.put_behind(other)
+        line.failed_since.clear()
         if one.kind == "report":
             line.losing = False
             self.pushed += 1
@@ -167,6 +172,8 @@ class Dispatch:
         elif now < line.rests_until:
             line.look_at = line.rests_until
             self._attend(line, now, resting=True)
+        elif line.runner.sender.attends and not line.standing:
+            self._attend(line, now, at_once=True)
         else:
             parcel = self._next(line, now, wall, only)
             if parcel is None:
@@ -177,19 +184,23 @@ class Dispatch:
             else:
                 line.look_at = now + AGAIN_S
 
-    def _attend(self, line: Line, now: float, *, resting: bool = False) -> None:
+    def _attend(self, line: Line, now: float, *, resting: bool = False, at_once: bool = False) -> None:
         """A connection that stands is looked after also while parcels rest."""
         if not line.runner.sender.attends or (resting and not line.standing):
             return
-        if now < line.attend_at:
+        if now < line.attend_at and not at_once:
             line.look_at = min(line.look_at, line.attend_at)
         elif line.runner.give(None):
             line.attending, line.look_at = True, NEVER
+        else:
+            line.look_at = now + AGAIN_S
 
     def _next(self, line: Line, now: float, wall: float, only: Sort | None) -> Parcel | None:
+        lost = False
         for _ in range(LOST_AT_A_TIME):
-            chosen = line.queue.next(self._stock.newest, gap=line.gap is not None)
+            chosen = line.queue.next(self._stock.newest, gap=line.gap is not None and not lost, skip=line.failed_since)
             if chosen is None or (only is not None and chosen[1] != only):
+                line.look_at = now if lost else line.look_at
                 return None
             one, sort = chosen
             if sort != "report" and now < line.paused_until:
@@ -204,6 +215,7 @@ class Dispatch:
                 line.look_at = now + AGAIN_S
                 return None
             self._lose(line, [one], "lost", wall)
+            lost = True  # all of them are told of together
         line.look_at = now
         return None
 

@@ -49,6 +49,8 @@ class Line:
     paused_until: float = 0.0
     """Older reports wait until then."""
     pause: float = 0.0
+    failed_since: set[str] = field(default_factory=set)
+    """Older ones that failed since anything arrived: others are tried before them."""
     look_at: float = 0.0
     """When the next turn has something to do for it."""
     trouble: str = ""
@@ -83,13 +85,14 @@ class Line:
 
     # --- what came of an attempt --------------------------------------------------------------------------------------
 
-    def worked(self) -> None:
-        """Something arrived."""
+    def worked(self, *, report: bool) -> None:
+        """Something arrived. Only a `report` shows that reports are not refused any more."""
         if self.failures:
             self.pause = order.pause(len(self.queue), self.splay, _draw())
         self.failures, self.rests_until, self.look_at = 0, 0.0, 0.0
-        self.trouble = self.other_trouble = ""
-        self.refused = False
+        if report or not self.refused:
+            self.trouble = self.other_trouble = ""
+            self.refused = False
         self.standing = True
 
     def failed(self, outcome: Outcome, now: float) -> None:

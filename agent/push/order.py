@@ -7,7 +7,7 @@ the older reports, each oldest first. Beyond the quota the oldest reports that t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Literal
 
@@ -18,6 +18,8 @@ from agent.push.sender import Sort
 FIRST_S = 5.0
 LONGEST_S = 3600.0
 """For how long a centre may ask a till to stay away."""
+SUSPECT = 2
+"""A parcel that failed so often while others arrived comes after them."""
 PAUSE_S = 5.0
 """Between two older reports, at most, while a till catches up."""
 
@@ -113,18 +115,24 @@ class Queue:
             return self._incidents
         return self._changes if one.changed else self._beats
 
-    def next(self, newest: str, *, gap: bool) -> tuple[Waiting | None, Sort] | None:
-        """What leaves next, and as what; (None, "gap") for the gap. `newest`: the key of the newest report of all."""
+    def next(self, newest: str, *, gap: bool, skip: Collection[str] = ()) -> tuple[Waiting | None, Sort] | None:
+        """What leaves next, and as what; (None, "gap") for the gap. `newest`: the key of the newest report of all.
+
+        Those to `skip` leave only where nothing else waits.
+        """
         for part in (self._beats, self._changes):
             if newest in part:
                 return part[newest], "report"
         if gap:
             return None, "gap"
-        first = next(iter(self._incidents.values()), None)
-        if first is not None:
-            return first, "incident"
-        found = [next(iter(part.values())) for part in (self._beats, self._changes) if part]
-        return (min(found, key=lambda one: (one.tries, one.seq)), "history") if found else None
+        for passing in (skip, ()):
+            first = _first(self._incidents, passing)
+            if first is not None:
+                return first, "incident"
+            found = [one for part in (self._beats, self._changes) if (one := _first(part, passing)) is not None]
+            if found:
+                return min(found, key=lambda one: (one.tries >= SUSPECT, one.seq)), "history"
+        return None
 
     def excess(self, quota: int, newest: str) -> list[Waiting]:
         """Those that are too many. The newest report never is."""
@@ -136,6 +144,10 @@ class Queue:
             others = sorted((*self._changes.values(), *self._incidents.values()), key=lambda one: (one.seq, one.at))
             gone += [one for one in others if one.key != newest][: more - len(gone)]
         return gone
+
+
+def _first(part: Mapping[str, Waiting], skip: Collection[str]) -> Waiting | None:
+    return next((one for one in part.values() if one.key not in skip), None)
 
 
 def rest(failures: int, splay: float, draw: float) -> float:
