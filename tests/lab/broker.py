@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import signal
 import socket
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ class Papers:
 
     def client(self, name: str) -> Path:
         """A till's certificate, with its key."""
-        return self._write("till", self.ca.issue_cert(name, common_name=name))
+        return self._write("till", self.ca.issue_cert("till.example", common_name=name))
 
     def _write(self, what: str, leaf: trustme.LeafCert) -> Path:
         path = self.home / f"{what}.pem"
@@ -188,17 +187,19 @@ class Listener:
     """Who listens to everything at a broker, in a thread of paho's own."""
 
     def __init__(
-        self, broker: Broker, topics: str = "#", *, user: str | None = None, ca_file: Path | None = None, name: str = ""
+        self, broker: Broker, topics: str = "#", *, user: str | None = None, certificate: Path | None = None
     ) -> None:
         self.heard: list[Heard] = []
         self._ready = threading.Event()
         self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=name or f"listener-{id(self)}", protocol=MQTTProtocolVersion.MQTTv5
+            CallbackAPIVersion.VERSION2, client_id=f"listener-{id(self)}", protocol=MQTTProtocolVersion.MQTTv5
         )
         if user:
             self.client.username_pw_set(user, PASSWORD)
         if broker.papers is not None:
-            trusting = ssl.create_default_context(cafile=ca_file or broker.papers.ca_file)
+            trusting = ssl.create_default_context(cafile=broker.papers.ca_file)
+            if certificate is not None:
+                trusting.load_cert_chain(certificate)
             self.client.tls_set_context(trusting)
         self.client.on_connect = lambda *_: self.client.subscribe(topics, qos=1)
         self.client.on_subscribe = lambda *_: self._ready.set()
@@ -363,9 +364,3 @@ def acknowledging(connack: bytes = CONNACK_5, *, at_most: int = 1_000_000) -> Ta
             pass
 
     return talk
-
-
-@contextlib.contextmanager
-def open_files() -> Iterator[Callable[[], int]]:
-    """How many descriptors this process has open."""
-    yield lambda: len(os.listdir("/proc/self/fd"))

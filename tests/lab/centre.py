@@ -107,7 +107,20 @@ class Loop:
             except queue.Empty:
                 continue
 
+    @property
+    def busy(self) -> bool:
+        """Something is under way."""
+        return any(line.busy for line in self.centre._lines.values())
+
+    def settle(self) -> None:
+        """Until nothing is under way."""
+        self.turns(0.02)
+        ends = time.monotonic() + 10
+        while self.busy:
+            assert time.monotonic() < ends, "an attempt takes too long"
+            self.turns(0.02)
+
     def _skip(self, most: float) -> None:
         """To when the centre has something to do; not while something is under way, which would seem to hang."""
-        if not any(line.busy for line in self.centre._lines.values()):
+        if not self.busy:
             self.forward(min(most, self.centre.wait(time.monotonic() + self.offset)))
