@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS tills (
   PRIMARY KEY (store, terminal)
 ) WITHOUT ROWID;
 """
-KEEP = "INSERT OR IGNORE INTO parcels VALUES (?, ?, ?, ?, ?, ?, ?)"
+KEEP = "INSERT INTO parcels VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 NEWEST = """
 INSERT INTO tills VALUES (?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (store, terminal) DO UPDATE SET seq = excluded.seq,
   generated_at = excluded.generated_at, payments = excluded.payments, body = excluded.body
