@@ -124,6 +124,7 @@ class Broker:
         until = time.monotonic() + 10
         while " running" not in self.said(seen):
             if self.process.poll() is not None or time.monotonic() > until:
+                self.kill()
                 raise RuntimeError(f"mosquitto did not start: {self.said()[-2000:]}")
             time.sleep(0.02)
 
