@@ -453,6 +453,7 @@ class Daemon:
             self._look_around()
         if now >= self._at["trim"]:
             self._at["trim"] = now + TRIM_S
+            thrift.settle()
             history = self.plan.config.history
             self.keeper.trim(float(history.keep), history.max_size_mb << 20)
 
