@@ -5,16 +5,16 @@ Such a question sits in a thread that can be left behind. At most one is left pe
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from probes.host import Host
+from probes.host.spare import Errand
 from probes.model import OutOfTime
 
 T = TypeVar("T")
 
-_left_behind: dict[Hashable, threading.Thread] = {}
+_left_behind: dict[Hashable, Errand] = {}
 
 
 def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: OutOfTime) -> T:
@@ -24,8 +24,7 @@ def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: OutOfTime
     """
     earlier = _left_behind.get(question)
     if earlier is not None:
-        earlier.join(host.left())
-        if earlier.is_alive():
+        if not earlier.wait(host.left()):
             raise hung
         _left_behind.pop(question, None)
     answers: list[T] = []
@@ -37,13 +36,12 @@ def answer(host: Host, question: Hashable, ask: Callable[[], T], hung: OutOfTime
         except BaseException as error:  # noqa: BLE001 - not swallowed: raised again in the caller's thread
             errors.append(error)
 
-    thread = threading.Thread(target=work, name=f"posagent waits: {hung}"[:60], daemon=True)
-    thread.start()
-    thread.join(host.left())
+    errand = Errand(work, f"posagent waits: {hung}"[:60])
+    errand.wait(host.left())
     if errors:
         raise errors[0]
     if not answers:
-        _left_behind[question] = thread
+        _left_behind[question] = errand
         raise hung
     return answers[0]
 
@@ -55,4 +53,4 @@ def file_system(path: str) -> OutOfTime:
 
 def left_behind() -> list[str]:
     """Names of the threads that still hang."""
-    return [thread.name for thread in list(_left_behind.values()) if thread.is_alive()]
+    return [errand.name for errand in list(_left_behind.values()) if not errand.has_ended]

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field
 
 from probes.host import Host
+from probes.host.spare import Errand
 
 LEFT_BEHIND = 4  # lookups of one name that may be left waiting for a silent resolver; the next ones share the last
 
@@ -96,7 +97,7 @@ def _begin(name: str) -> _Lookup:
         lookup = _Lookup(name)
         waiting.append(lookup)
     try:
-        threading.Thread(target=lookup.ask, name=f"resolve {name}", daemon=True).start()
+        Errand(lookup.ask, f"resolve {name}")
     except RuntimeError as error:  # no thread to be had: the question was never asked
         with _lock:
             waiting.remove(lookup)
