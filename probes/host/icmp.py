@@ -77,7 +77,7 @@ def echo(host: Host, addresses: tuple[str, ...], count: int = COUNT, patience: f
             if all(line.closed for line in lines):
                 break
             if number < count - 1:
-                _listen(lines, begin + (number + 1) * spacing, early=False)
+                _rest(lines, begin + (number + 1) * spacing)
         last = time.monotonic()
         for line in lines:
             line.patience(min(ends, last + patience) if patience is not None else ends, last)
@@ -86,6 +86,17 @@ def echo(host: Host, addresses: tuple[str, ...], count: int = COUNT, patience: f
                 line.ends = min(line.ends, last + PATIENCE)
         _listen(lines, ends, early=True)
         return [line.result() for line in lines]
+
+
+def _rest(lines: list[_Line], until: float) -> None:
+    """Between two packets. Once the kernel's stamps are seen to be good nobody wakes up for each echo."""
+    if not all(line.stamped or line.closed for line in lines):
+        _listen(lines, until, early=False)
+        return
+    time.sleep(max(0.0, until - time.monotonic()))
+    for line in lines:
+        if not line.closed:
+            line.take()
 
 
 def _listen(lines: list[_Line], until: float, early: bool) -> None:
@@ -117,6 +128,8 @@ class _Line:
         self.refused: dict[int, str] = {}
         self.said: dict[str, None] = {}
         self.closed = False
+        self.stamped = False
+        """The kernel's stamps and this process's clock agree."""
         self.ends = float("inf")
         self.socket = self._open()
 
@@ -211,7 +224,9 @@ class _Line:
         rtt = time.monotonic() - monotonic
         # The kernel's stamp is taken before this thread had to wait for its turn; useless if the wall clock was set.
         if stamped is not None and 0 <= stamped - wall <= rtt:
-            rtt = stamped - wall
+            rtt, self.stamped = stamped - wall, True
+        elif self.stamped:  # set just now, and nobody was awake to see when it came: about when the others did
+            rtt, self.stamped = max(self.rtts.values(), default=rtt), False
         self.rtts[number] = rtt
         self.refused.pop(number, None)
 
