@@ -199,7 +199,10 @@ class Daemon:
         with contextlib.suppress(queue.Empty):
             while True:
                 news = self.lookout.news.get_nowait()
-                self._take_answer(news)
+                if isinstance(news, Delivered):
+                    self.escalator.answered(news)
+                elif isinstance(news, Answer):
+                    self.seen.answered(news.pushed)
         now, wall = time.monotonic(), time.time()
         self.escalator.turn(now, wall)
         self.seen.turn(now, wall, self.escalator.counts())
@@ -231,8 +234,10 @@ class Daemon:
         if isinstance(news, Findings):
             self.problems.pop("examination", None)
             self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
-        elif self._take_answer(news):
-            pass
+        elif isinstance(news, Delivered):
+            self.escalator.answered(news)
+        elif isinstance(news, Answer):
+            self.seen.answered(news.pushed)
         elif isinstance(news, Late):
             self.lookout.late(news)
         elif isinstance(news, Wake):
@@ -257,16 +262,6 @@ class Daemon:
             save=lambda durable: self._save(durable=durable),
             record=self._record,
         )
-
-    def _take_answer(self, news: News) -> bool:
-        """Whether it is what came of something sent to people or to the centre."""
-        if isinstance(news, Delivered):
-            self.escalator.answered(news)
-        elif isinstance(news, Answer):
-            self.seen.answered(news.pushed)
-        else:
-            return False
-        return True
 
     def _turn(self) -> None:
         now = time.monotonic()

@@ -176,6 +176,7 @@ class Seen:
 
     def _counts(self) -> dict[str, float]:
         counts = {f"notices_{name}": float(count) for name, count in self._notices.items()}
+        counts["notices_delivered"] = counts.pop("notices_sent", 0.0)
         if self._centre is not None:
             counts.update({name: float(count) for name, count in self._centre.counts().items()})
         return counts
