@@ -118,8 +118,9 @@ class Stock:
         pending = self._keeper.pending.parcels
         if len(pending) <= IN_MEMORY:
             return []
-        known = [self.waiting[one.key] for one in pending if one.key in self.waiting and one.key != self.newest]
-        return sorted(known, key=lambda one: (one.changed, one.seq))[: len(pending) - IN_MEMORY]
+        known = [self.waiting[one.key] for one in pending if one.key in self.waiting]
+        ranked = sorted(known, key=lambda one: (one.key == self.newest, one.changed, one.seq))
+        return ranked[: max(0, len(known) - IN_MEMORY)]
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
