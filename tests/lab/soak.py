@@ -110,6 +110,8 @@ class Sample(NamedTuple):
     at: float
     pss_kb: int
     fds: int
+    own_kb: int = 1
+    """Of the PSS, all but files: what is mapped from libraries is shared with whatever else runs just then."""
 
 
 class Watched:
@@ -222,8 +224,9 @@ class Watched:
 def sample(pid: int) -> Sample:
     """Memory (PSS) and files of a process."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
-    return Sample(time.monotonic(), int(found[1]) if found else 0, len(os.listdir(f"/proc/{pid}/fd")))
+    told = dict(re.findall(r"^(\w+):\s+(\d+) kB", rollup, re.MULTILINE))
+    pss, own = int(told.get("Pss", 0)), int(told.get("Pss_Anon", 0))
+    return Sample(time.monotonic(), pss, len(os.listdir(f"/proc/{pid}/fd")), own)
 
 
 def until(condition: Callable[[], bool], limit: float, pause: float = 0.1) -> float | None:
@@ -357,7 +360,7 @@ class Day:
                 f"{self.reports} reports read, all held against the schema",
                 (
                     f"memory at rest {first.pss_kb / 1024:.1f} MB at first, {last.pss_kb / 1024:.1f} MB at last "
-                    f"({self.growth(memory):+.1%} since the second quarter), at most {most[0] / 1024:.1f} MB"
+                    f"(its own {self.growth(memory):+.1%} since the second quarter), at most {most[0] / 1024:.1f} MB"
                 ),
                 f"files at rest {first.fds} at first, {last.fds} at last, at most {most[1]}",
                 *(f"WRONG {words}" for words in self.wrong),
@@ -367,7 +370,7 @@ class Day:
 
 def memory(held: Sample) -> float:
     """In which the growth of memory is counted."""
-    return held.pss_kb
+    return held.own_kb
 
 
 def spread(seconds: Sequence[float]) -> str:
