@@ -10,7 +10,7 @@ const ASK_HIDDEN_MS = 15000;
 const PAST_MS = 60000;
 const PATIENCE_MS = 5000;
 const GONE_MS = 10000;
-const REDRAW_MS = 10000;
+const REDRAW_MS = 30000; // spans are told in minutes
 const CLOCK_SLACK_MS = 2000;
 const LAST = "posagent.last";
 
@@ -76,10 +76,12 @@ function listenToTheClock(response) {
   offset = Math.abs(apart) > CLOCK_SLACK_MS ? apart : 0;
 }
 
+/** Whether there is something new to show. */
 async function askReport() {
   const asked = language;
   const response = await ask("/health.json", etag ? { "If-None-Match": etag } : {});
-  if (asked !== language) return;
+  if (asked !== language) return false;
+  const before = known.report;
   if (response.status === 503) {
     starting = true;
   } else if (response.status !== 304) {
@@ -90,21 +92,23 @@ async function askReport() {
     known.report = report;
     known.last = { payments: report.verdict.payments, at: report.generated_at };
     remember(LAST, JSON.stringify(known.last));
-    starting = false;
   }
+  if (response.status !== 503) starting = false;
   listenToTheClock(response);
   known.answered = Date.now();
+  return known.report !== before;
 }
 
 async function look() {
   clearTimeout(timer);
+  let fresh = false;
   try {
-    await askReport();
+    fresh = await askReport();
     failing = false;
   } catch {
     failing = true;
   }
-  draw();
+  if (fresh || judged() !== mode) draw();
   clearTimeout(timer);
   timer = setTimeout(look, document.hidden ? ASK_HIDDEN_MS : ASK_MS);
 }
@@ -134,7 +138,7 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("#switch")) switchLanguage();
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) look();
+  if (!document.hidden) look().then(draw);
 });
 setInterval(() => {
   if (!document.hidden) draw();
