@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.lab.fleet.accounts import histogram
-from tests.lab.fleet.run import Outcome, play
+from tests.lab.fleet.run import Outcome, play, scratch
 from tests.lab.fleet.scene import DAYS_SPLAY_S, Scene
-
-TMPFS = Path("/dev/shm")
 
 
 def table(outcome: Outcome) -> str:
@@ -61,6 +59,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--keep", type=Path, help="a directory for everything that was written")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever is asked to go takes the receivers along
     scale = given.scale
     scene = Scene(
         tills=given.tills,
@@ -74,8 +73,8 @@ def main() -> int:
         seed=given.seed,
     )
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fleet-", dir=TMPFS if TMPFS.is_dir() else None) as scratch:
-        home = given.keep or Path(scratch)
+    with scratch() as memory:
+        home = given.keep or memory
         home.mkdir(parents=True, exist_ok=True)
         outcome = play(scene, home, lambda text: print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True))
     for way in outcome.accounts:

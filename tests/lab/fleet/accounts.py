@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tests.lab.fleet.receivers import Arrival
-from tests.lab.fleet.scene import Scene, names
+from tests.lab.fleet.scene import names
 
 REPORT, GAP, INCIDENT = "posagent.report/1", "posagent.gap/1", "posagent.incident/1"
 NEWEST = {"https": "report", "mqtt": "health"}
@@ -65,7 +65,7 @@ class Account:
         self.faults.append(f"{self.way}: {what}")
 
 
-def settle(way: str, scene: Scene, began: float, told: dict[str, Made], came: Sequence[Arrival]) -> Account:
+def settle(way: str, back: float, told: dict[str, Made], came: Sequence[Arrival]) -> Account:
     """Hold one receiver's book against those of all tills."""
     account = Account(way, arrived=len(came))
     by_till: dict[str, list[Arrival]] = defaultdict(list)
@@ -75,7 +75,6 @@ def settle(way: str, scene: Scene, began: float, told: dict[str, Made], came: Se
         by_till[one.till].append(one)
     for stranger in by_till.keys() - told.keys():
         account.wrong(f"{stranger} made nothing and is heard")
-    back = began + scene.back_at
     for till, made_here in told.items():
         mine = by_till.get(till, [])
         _count(account, till, made_here, mine)

@@ -35,7 +35,7 @@ from agent.push import Centre, Pushed, Ways
 from agent.store import Batch, Event, Note
 from probes.model import Seconds
 from tests.lab.fleet import reports
-from tests.lab.fleet.scene import Scene, Step, names
+from tests.lab.fleet.scene import PHASES, Phase, Scene, Step, names
 
 STACK_BYTES = 512 * 1024
 FILES = 20_000
@@ -49,11 +49,16 @@ class Orders:
     scene: Scene
     process: int
     began: float
-    """The monotonic second that the scene counts from."""
+    """The monotonic second at which the first till begins."""
+    phases: dict[Phase, float]
+    """When those began that have begun."""
+    boot_s: float
     home: Path
     ca_file: Path
     https_port: int
     mqtt_port: int
+    address: str = "127.0.0.1"
+    ways: tuple[str, ...] = ("https", "mqtt")
 
 
 class SimTill:
@@ -65,9 +70,9 @@ class SimTill:
         self.draw = random.Random(f"{scene.seed} numbers {number}")
         self.sight = "healthy"
         self.open: Incident | None = None
-        started = max(scene.starts_at(number), time.monotonic() - orders.began)
-        self.steps = [each for each in scene.steps(number) if each.at > started][::-1]
-        self.due = orders.began + started
+        self.scene, self.steps = scene, list[Step]()
+        for phase, moment in orders.phases.items():
+            self.enter(phase, moment)
         home = orders.home / "tills" / f"{number:05}"
         home.mkdir(parents=True, exist_ok=True)
         self.unsaved = Batch()
@@ -81,6 +86,11 @@ class SimTill:
         )
         self.centre = Centre(_plan(orders, number), self.keeper, Journal(book.journal), ways, {})
         self.centre.restore()
+
+    def enter(self, phase: Phase, moment: float) -> None:
+        """A phase began at that monotonic second; what lies in the past does not happen."""
+        fresh = [Step(moment + at, what) for at, what in self.scene.steps(self.number, phase)]
+        self.steps = sorted([*self.steps, *(each for each in fresh if each.at >= time.monotonic())], reverse=True)
 
     def save(self, *, durable: bool = False) -> None:
         """As the daemon's."""
@@ -111,7 +121,7 @@ class SimTill:
         self.unsaved.incidents.append(self.open)
         self.centre.incident(
             Change("resolved" if what == "resolved" else "opened" if note is None else "changed", self.open), now, note
-        )  # type: ignore[arg-type]
+        )
         self.book.told(self.number, what, self.open.id)
         self.save(durable=True)
         if what == "resolved":
@@ -126,13 +136,13 @@ class SimTill:
         self.save()
         self.centre.reported(content, seq, now, changed=changed)
 
-    def turn(self, began: float) -> float:
+    def turn(self) -> float:
         """Returns when the next is due."""
-        while self.steps and began + self.steps[-1].at <= time.monotonic():
+        while self.steps and self.steps[-1].at <= time.monotonic():
             self.step(self.steps.pop())
         now = time.monotonic()
         self.centre.turn(now, time.time())
-        next_step = began + self.steps[-1].at if self.steps else float("inf")
+        next_step = self.steps[-1].at if self.steps else float("inf")
         return min(next_step, now + self.centre.wait(now), now + 60.0)
 
 
@@ -161,9 +171,10 @@ def _plan(orders: Orders, number: int) -> Any:
         "splay": Seconds(scene.splay_s),
         "quota": scene.quota(number),
     }
-    https = HttpsPush(url=f"https://127.0.0.1:{orders.https_port}/v1/reports", **common)
-    mqtt = MqttPush(host="127.0.0.1", port=orders.mqtt_port, keepalive=Seconds(scene.keepalive_s), **common)
-    config = SimpleNamespace(push=Push(https=https, mqtt=mqtt), site=Site(store=store, terminal=terminal))
+    https = HttpsPush(url=f"https://{orders.address}:{orders.https_port}/v1/reports", **common)
+    mqtt = MqttPush(host=orders.address, port=orders.mqtt_port, keepalive=Seconds(scene.keepalive_s), **common)
+    push = Push(https=https if "https" in orders.ways else None, mqtt=mqtt if "mqtt" in orders.ways else None)
+    config = SimpleNamespace(push=push, site=Site(store=store, terminal=terminal))
     return SimpleNamespace(config=config)
 
 
@@ -179,8 +190,9 @@ class Crew:
         self._heap: list[tuple[float, int]] = []
         self._late = 0.0
         """The longest that a till's turn came after its time."""
+        begin = max(orders.began, time.monotonic())
         for number in orders.scene.mine(orders.process):
-            self._plan(number, max(orders.began + orders.scene.starts_at(number), time.monotonic()))
+            self._plan(number, begin + orders.boot_s * orders.scene.starts_at(number))
 
     def run(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
@@ -216,6 +228,7 @@ class Crew:
             if isinstance(news, str):
                 if not self._obey(news):
                     return None
+                concerned.update(dict.fromkeys(self._tills if news in PHASES else ()))
                 continue
             number, pushed = news
             assert isinstance(pushed, Pushed)
@@ -230,7 +243,7 @@ class Crew:
         if till is None:
             till = self._tills[number] = SimTill(self._orders, number, self._inbox, self._book)
             till.begin()
-        self._plan(number, till.turn(self._orders.began))
+        self._plan(number, till.turn())
 
     def _plan(self, number: int, due: float) -> None:
         self._due[number] = due
@@ -241,6 +254,11 @@ class Crew:
             self._pipe.send(self._counts())
         elif order == "leave":
             self._pipe.send(self._leave())
+        elif order in PHASES:
+            phase: Phase = order
+            moment = self._orders.phases[phase] = time.monotonic()
+            for till in self._tills.values():
+                till.enter(phase, moment)
         return order != "end"
 
     def _counts(self) -> dict[str, Any]:

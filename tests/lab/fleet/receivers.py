@@ -72,9 +72,12 @@ max_queued_messages 0
 max_inflight_messages 0
 max_connections -1
 require_certificate true
+use_identity_as_username true
 autosave_interval 0
 """
-SUBSCRIBER = "collector"
+SUBSCRIBER = "centre"
+ACL = Path(__file__).parents[3] / "fleet" / "mosquitto" / "acl"
+"""As it ships: each till writes its own branch."""
 
 
 class Arrival(NamedTuple):
@@ -233,7 +236,7 @@ def collect_messages(home: Path, port: int, ca_file: Path, papers: Path, pipe: C
     client.on_connect = connected
     client.on_subscribe = lambda *_: ready.set()
     client.reconnect_delay_set(1, 1)
-    lasting = Properties(PacketTypes.CONNECT)
+    lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     lasting.SessionExpiryInterval = 3600
     client.connect("127.0.0.1", port, 60, clean_start=False, properties=lasting)
     client.loop_start()
@@ -359,7 +362,7 @@ class Centre:
         self.home = home
         self.papers = Papers(home / "papers")
         self.nginx = Nginx(home, self.papers)
-        self.broker = Broker(home / "broker", papers=self.papers, conf=BROKER)
+        self.broker = Broker(home / "broker", papers=self.papers, conf=BROKER, acl=ACL.read_text())
         quiet = self.broker.conf.read_text().replace(
             "log_type all", "log_type error\nlog_type warning\nlog_type information"
         )
@@ -408,7 +411,11 @@ class Centre:
 
         found: dict[tuple[str, str], bytes] = {}
         newest = [time.monotonic() + 5.0]
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id="newcomer", protocol=MQTTProtocolVersion.MQTTv5)
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"newcomer-{time.monotonic_ns()}",
+            protocol=MQTTProtocolVersion.MQTTv5,
+        )
         context = ssl.create_default_context(cafile=self.papers.ca_file)
         context.load_cert_chain(self.papers.home / "subscriber.pem")
         client.tls_set_context(context)
@@ -420,7 +427,11 @@ class Centre:
                 newest[0] = time.monotonic() + 1.5
 
         client.on_message = came
-        client.on_connect = lambda *_: client.subscribe("posagent/v1/#", qos=1)
+
+        def connected(*_: object) -> None:
+            client.subscribe("posagent/v1/#", qos=1)
+
+        client.on_connect = connected
         client.connect("127.0.0.1", self.broker.port, 60)
         client.loop_start()
         while time.monotonic() < newest[0]:
