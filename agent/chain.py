@@ -89,12 +89,14 @@ def _link(
 
 
 def _alone(probe: ProbePart) -> ProbePart | None:
-    """A probe that fails for the sake of another link says nothing of its own."""
+    """A probe that fails for the sake of another link says nothing of this one."""
     return None if probe.explained_by is not None and probe.status is not Status.OK else probe
 
 
 def _worst(seen: Sequence[ProbePart | None], otherwise: Status = Status.SKIPPED) -> Status:
-    found = {Status.UNKNOWN if probe is None else _weighed(probe) for probe in seen} - {Status.SKIPPED}
+    found = {_weighed(probe) for probe in seen if probe is not None} - {Status.SKIPPED}
+    if not found and None in seen:
+        return Status.UNKNOWN
     return next((status for status in _WORST_FIRST if status in found), otherwise)
 
 

@@ -103,7 +103,13 @@ def render(
             silenced_until=stamp(about.silenced_until) if about.silenced_until else None,
             waiting=about.waiting,
         ),
-        site=SitePart(store=about.store, terminal=about.terminal, host=about.host, tags=dict(about.tags)),
+        site=SitePart(
+            store=about.store,
+            terminal=about.terminal,
+            host=about.host,
+            tags=dict(about.tags),
+            contacts=dict(about.contacts),
+        ),
         verdict=VerdictPart(
             payments=finding.payments,
             settlement=finding.settlement,

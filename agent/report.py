@@ -74,6 +74,7 @@ class SitePart(Part, frozen=True, kw_only=True):
     terminal: str
     host: str
     tags: dict[str, str]
+    contacts: Annotated[dict[str, str], Meta(description="whom to call, by who can mend a fault")] = {}
 
 
 class VerdictPart(Part, frozen=True, kw_only=True):

@@ -124,6 +124,14 @@ def test_a_dead_bank_leaves_all_before_it_well() -> None:
     assert seen["firewall"] == "unknown"  # nothing proves that it was passed
 
 
+def test_what_fails_for_the_sake_of_another_link_hides_none_that_is_well() -> None:
+    torn = "lan.cable_unplugged"
+    late = probe("time", "clock", "unknown", explained_by=torn)
+    broken = [probe("eth0", "interface", "fail", explained_by=torn), late]
+    assert told([*broken, probe("reader", "usb")], diagnosis(torn, "eth0", "time"))["terminal"] == "ok"
+    assert told(broken, diagnosis(torn, "eth0", "time"))["terminal"] == "unknown"
+
+
 def test_a_terminal_on_the_lan_is_no_bank() -> None:
     assert told([probe("reader", "port")], terminals=frozenset({"reader"})) | {
         "terminal": "ok",

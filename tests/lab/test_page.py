@@ -307,11 +307,13 @@ def test_a_dead_agent_is_told_on_the_open_page_and_after_a_reload(glass: Glass, 
     assert 5 < time.monotonic() - died < 25  # not for a hiccup, and soon enough
     assert eyes.text("h1") == "Nobody is watching this till"
     assert "Last known" in eyes.text(".last")
+    assert "021-5550 0100" in eyes.text(".call")
     assert eyes.page.title().startswith("Nobody is watching")
     assert eyes.faults() == []
     eyes.page.reload()
     eyes.until("gone")
     assert "Cards work" in eyes.text(".last")
+    assert "021-5550 0100" in eyes.text(".call"), "whom to call is remembered"
     assert eyes.page.locator(".panel").count() == 0
     assert eyes.faults() == []
     glass.open()

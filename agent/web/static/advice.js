@@ -42,6 +42,10 @@ function taken(report, cause, speaks) {
   );
 }
 
+/** Whom to tell that nobody watches this till; nothing where nobody wrote that down. */
+const alarmCard = (it, speaks) =>
+  it && h("section", { class: "card call", "aria-labelledby": "call-title" }, h("h2", { id: "call-title" }, speaks.say("call")), h("p", { class: "party" }, speaks.say("party.it")), contact(it));
+
 function callCard(report, fault, speaks) {
   const reach = fault.contact
     ? contact(fault.contact)
@@ -94,12 +98,13 @@ function ownSteps(report, mode, speaks) {
 }
 
 /** Everything between the verdict and the chain. */
-export function adviceSection(report, mode, speaks) {
+export function adviceSection({ report, last }, mode, speaks) {
   const blind = mode === "gone" || mode === "stale";
   const fault = report?.diagnosis[0];
   if (blind || !fault) {
     const key = blind ? `do.${mode}` : report && ownSteps(report, mode, speaks);
-    return key ? h("div", { class: "advice few", "data-key": "advice" }, doCard(speaks.say(key), speaks)) : null;
+    const alarm = blind && alarmCard(report ? report.site.contacts?.it : last?.it, speaks);
+    return key ? h("div", { class: alarm ? "advice two" : "advice few", "data-key": "advice" }, doCard(speaks.say(key), speaks), alarm) : null;
   }
   return h(
     "div",

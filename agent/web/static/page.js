@@ -90,7 +90,7 @@ async function askReport() {
     if (!String(report.schema).startsWith("posagent.report/")) throw new Error("not a report");
     etag = response.headers.get("ETag") ?? "";
     known.report = report;
-    known.last = { payments: report.verdict.payments, at: report.generated_at };
+    known.last = { payments: report.verdict.payments, at: report.generated_at, it: report.site.contacts?.it };
     remember(LAST, JSON.stringify(known.last));
   }
   if (response.status !== 503) starting = false;

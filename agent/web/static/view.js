@@ -115,7 +115,7 @@ export function view(known, mode, now, speaks) {
       { "data-key": "main", "data-mode": mode },
       report && silenced(report, now, speaks),
       hero(known, mode, speaks),
-      h("div", { class: "body", "data-key": "body" }, adviceSection(report, mode, speaks), below),
+      h("div", { class: "body", "data-key": "body" }, adviceSection(known, mode, speaks), below),
     ),
     h(
       "footer",
