@@ -66,7 +66,7 @@ class Examiner:
         elif self._in_a_row == 1:
             self._due = max(now, self._counts_from + self.retry - min(self._took, HEAD_START * self.retry))
         else:
-            self._due = max(now, self._began + self._distance())
+            self._due = max(now + GATHER_S, self._began + self._distance())
 
     def hurry(self, now: float) -> None:
         """The kernel noticed something: whatever was waited for is different now. A flood of it puts nothing off."""
