@@ -95,6 +95,12 @@ class Centre:
         for one in self._stock.waiting.values():
             self._queue(one)
 
+    def about_to_report(self) -> None:
+        """A new report is about to replace the file with the last one: what is there alone is kept first."""
+        if self._stock.only_in_file:
+            self._stock.keep_all()
+            self._stock.flush(time.monotonic())
+
     def reported(self, encoded: bytes, seq: int, at: float, *, changed: bool) -> None:
         """There is a new report, as it was written to its file. `changed`: it is more than a heartbeat."""
         if self._lines:

@@ -81,6 +81,11 @@ class Stock:
         self._unsaved().parcels.append(kept)
         self._dirty = True
 
+    @property
+    def only_in_file(self) -> bool:
+        """The newest report was not taken, and is nowhere but in the report file."""
+        return self._fresh is not None
+
     def keep_all(self) -> None:
         """What is held back so far is to be kept: it was not taken."""
         if self._fresh is not None:

@@ -24,6 +24,7 @@ from agent.outcome import Outcome, delivered, failed
 from agent.push import Centre, Parcel, Pushed, Till, Ways
 from agent.push import centre as centres
 from agent.push import stock as stocks
+from agent.push.sender import Sender, WayName
 from agent.store import Batch, Event
 
 NOON = 1_760_000_000.0
@@ -125,8 +126,9 @@ class Pusher:
     def plan(self, push: Push) -> Any:
         return SimpleNamespace(config=SimpleNamespace(push=push, site=SimpleNamespace(store="0042", terminal="T01")))
 
-    def _make(self, way: str, _settings: Settings, _till: Till, _env: Mapping[str, str]) -> Double:
-        return Double(self.hubs[way], way)
+    def _make(self, way: WayName, settings: Settings, till: Till, env: Mapping[str, str]) -> Sender:
+        hub = self.hubs.get(way)
+        return Double(hub, way) if hub is not None else centres.make_sender(way, settings, till, env)
 
     def save(self, durable: bool = False) -> None:
         batch, self.unsaved = self.unsaved, Batch()
@@ -138,6 +140,7 @@ class Pusher:
         seq, at = self.keeper.next_seq(), self.clock.wall
         stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
         encoded = json.dumps({"seq": seq, "generated_at": stamp, "boot_id": "b", "more": "x" * size}).encode()
+        self.centre.about_to_report()
         self.keeper.write(encoded)
         self.centre.reported(encoded, seq, at, changed=changed)
         return seq
