@@ -15,8 +15,6 @@ from tests.lab.fleet.scene import names
 
 REPORT, GAP, INCIDENT = "posagent.report/1", "posagent.gap/1", "posagent.incident/1"
 NEWEST = {"https": "report", "mqtt": "health"}
-GRACE_S = 1.0
-"""A report that was made so shortly before another arrived may come after it."""
 TENTHS = 10
 
 
@@ -124,10 +122,10 @@ def _order(account: Account, till: str, made_here: Made, mine: list[Arrival], ba
     if not after:
         account.wrong(f"{till} had nothing to say after the outage")
         return
-    newest = max((seq for seq, at in made_here.reports.items() if at <= after[0].at - GRACE_S), default=0)
+    newest = max((seq for seq, at in made_here.reports.items() if at <= back), default=0)
     if after[0].topic != NEWEST[account.way] or after[0].seq < newest:
         account.wrong(f"{till}: {after[0].topic} {after[0].seq} came first after the outage, not report {newest}")
-    seqs = [one.seq for one in after if one.topic == "history"]
+    seqs = list(dict.fromkeys(one.seq for one in after if one.topic == "history"))  # one may come again, later
     account.history += [one.at - back for one in after if one.topic == "history"]
     if seqs != sorted(seqs):
         account.wrong(f"{till}: its history came as {seqs}")
