@@ -91,6 +91,11 @@ class Clockwork:
     def __init__(self) -> None:
         self._last: Clocks | None = None
 
+    def parted(self, wall: float, monotonic: float) -> bool:
+        """Whether `compare` may have something to tell. Cheap, for whoever comes by often."""
+        last = self._last
+        return last is not None and abs(wall - last.wall - (monotonic - last.monotonic)) > LEAP_S
+
     def compare(self, wall: float, monotonic: float, boottime: float) -> list[Event]:
         """`suspended` when the PC slept since the last call, `clock.jumped` when somebody set the wall clock.
 

@@ -67,6 +67,8 @@ SOON_S = 300.0
 FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
 """How often what may be lost is saved, availability counted, the past trimmed, other processes listened to where the
 kernel does not tell of them."""
+SPARE_S, SETTLED_S = 300.0, 3600.0
+"""How often memory is given back, and how often all of it is looked through."""
 
 
 def run(load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.environ) -> int:
@@ -105,9 +107,9 @@ class Daemon:
         self.clocks = absence.Clockwork()
         self.watchdog = systemd.Watchdog()
         self._facts = Facts((), {}, {}, None)
-        self._at = dict.fromkeys(("flush", "count", "trim", "others", "report"), 0.0)
+        self._at = dict.fromkeys(("flush", "count", "trim", "others", "spare", "report"), 0.0)
         self._at["discover"] = float("inf")
-        self._well_at = 0.0
+        self._well_at, self._settle_at = 0.0, 0.0
         self._concluded = -1
         self._due_at, self._stirred = 0.0, False
         self._logged: set[str] = set()
@@ -142,6 +144,7 @@ class Daemon:
         self._tell_of_absence()
         now = time.monotonic()
         self._at.update(flush=now + SOON_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
+        self._at["spare"] = now + 2 * FIRST_LOOKS_S
         self._warm_at = now + FIRST_LOOKS_S
         self._listen()
         self._read_notes()
@@ -224,7 +227,10 @@ class Daemon:
                 time.sleep(TOGETHER_S)
             for _ in range(AT_A_TIME):
                 self._take(self.lookout.news.get_nowait())
-        return self._stirred or self.known.version != known_before or time.monotonic() >= self._due_at
+        now = time.monotonic()
+        if self._stirred or self.known.version != known_before or now >= self._due_at:
+            return True
+        return self.clocks.parted(time.time(), now)
 
     def _take(self, news: News) -> None:
         if isinstance(news, Look):
@@ -429,7 +435,8 @@ class Daemon:
             self._at["count"] = now + COUNT_S
             self._count()
             self._listen()
-            thrift.give_back()
+        if now >= self._at["spare"]:
+            self._spare(now)
         if now >= self._at["others"]:
             wrote = self.keeper.changed_by_others()
             if wrote:
@@ -448,9 +455,16 @@ class Daemon:
             self._look_around()
         if now >= self._at["trim"]:
             self._at["trim"] = now + TRIM_S
-            thrift.settle()
             history = self.plan.config.history
             self.keeper.trim(float(history.keep), history.max_size_mb << 20)
+
+    def _spare(self, now: float) -> None:
+        self._at["spare"] = now + SPARE_S
+        if now >= self._settle_at:
+            self._settle_at = now + SETTLED_S
+            thrift.settle()
+        else:
+            thrift.give_back()
 
     def _listen(self) -> None:
         place = homes.state(self.env)

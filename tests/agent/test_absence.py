@@ -139,6 +139,18 @@ def test_a_clock_that_was_set_is_told_once(by: float) -> None:
     assert clocks.compare(1e9 + 10.0 + by, 110.0, 110.0) == []
 
 
+def test_whoever_comes_by_often_sees_at_a_glance_that_clocks_parted() -> None:
+    clocks = Clockwork()
+    assert not clocks.parted(1e9, 100.0)
+    clocks.compare(1e9, 100.0, 100.0)
+    assert not clocks.parted(1e9 + 30, 130.0)
+    assert not clocks.parted(1e9 + 31.5, 130.0), "drawn right"
+    assert clocks.parted(1e9 + 3630, 130.0), "set forward, or it slept"
+    assert clocks.parted(1e9 - 3570, 130.0), "set back"
+    clocks.compare(1e9 + 3630, 130.0, 130.0)
+    assert not clocks.parted(1e9 + 3640, 140.0), "told once"
+
+
 def test_a_pc_that_wakes_with_a_wrong_clock_says_both() -> None:
     clocks = Clockwork()
     clocks.compare(1e9, 100.0, 100.0)
