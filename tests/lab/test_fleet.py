@@ -16,7 +16,7 @@ from tests.lab.fleet.scene import Scene
 
 TILLS = int(os.environ.get("POSAGENT_LAB_TILLS", "2000"))
 FAIR = 3.0
-"""No tenth of the splay brings more than so many times its share."""
+"""No tenth of a splay brings more than so many times its share, were they spread evenly over one."""
 AT_MOST_KB = 1500
 """Of a simulated till: two TLS connections and their contexts, three threads, a state file and what waits."""
 
@@ -42,11 +42,11 @@ def test_nothing_is_lost_and_all_is_in_order(outcome: Outcome) -> None:
 
 @pytest.mark.timeout(480)
 def test_they_come_back_one_after_another(outcome: Outcome) -> None:
+    splay_s = outcome.scene.splay_s
     for way, account in outcome.accounts.items():
-        first, older = outcome.tenths(way), outcome.history(way)
-        assert sum(first) == TILLS
-        assert max(first) <= FAIR * TILLS / accounts.TENTHS, f"{way}: {first}"
-        assert max(older) <= FAIR * len(account.history) / accounts.TENTHS, f"{way}: {older}"
+        assert len(account.first_contacts) == TILLS
+        assert accounts.peak(account.first_contacts, splay_s) <= FAIR, f"{way}: {outcome.tenths(way)}"
+        assert accounts.peak(account.history, splay_s) <= FAIR, f"{way}: {outcome.history(way)}"
 
 
 @pytest.mark.timeout(480)
@@ -95,6 +95,12 @@ def account(*came: tuple[float, str, int], gap: tuple[int, int, int] | None = No
         low, high, lost = gap
         arrived.append(Arrival(104.0, "0000/T01", "gap", accounts.GAP, low, high, lost, 0, "", "gap", "", 1))
     return settle("https", 100.0, told, arrived).faults
+
+
+def test_a_peak_is_the_fullest_tenth_of_a_splay() -> None:
+    assert accounts.peak([float(second) for second in range(40)], 40.0) == 1.0
+    assert accounts.peak([70.1, 70.2, 73.0, 90.0], 40.0) == 5.0
+    assert accounts.peak([], 40.0) == 0.0
 
 
 def test_a_clean_account_has_no_fault() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.lab.fleet import accounts
 from tests.lab.fleet.accounts import histogram
 from tests.lab.fleet.run import Outcome, play, scratch
 from tests.lab.fleet.scene import DAYS_SPLAY_S, Scene
@@ -29,6 +30,7 @@ def table(outcome: Outcome) -> str:
             (f"{way}: arrived", f"{account.reports} reports, {account.in_gaps} named by {account.gaps} gaps, {account.incidents} of incidents"),
             (f"{way}: came twice, with the same key", account.doubles),
             (f"{way}: first contacts per tenth of the splay", " ".join(map(str, outcome.tenths(way)))),
+            (f"{way}: fullest tenth of a splay, against its share", f"{_peak(account.first_contacts, scene):.1f}; of older reports {_peak(account.history, scene):.1f}"),
             (f"{way}: older reports per tenth of twice the splay", " ".join(map(str, outcome.history(way)))),
         ]  # fmt: skip
     rows += [
@@ -41,6 +43,10 @@ def table(outcome: Outcome) -> str:
     ]  # fmt: skip
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+
+def _peak(moments: list[float], scene: Scene) -> float:
+    return accounts.peak(moments, scene.splay_s)
 
 
 def _per_1000(figures: dict[str, float], spent: str, count: str, *_: str) -> float:

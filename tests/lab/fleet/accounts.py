@@ -152,6 +152,12 @@ def tenths(moments: Iterable[float], window: float) -> list[int]:
     return found
 
 
+def peak(moments: Sequence[float], splay_s: float) -> float:
+    """The fullest tenth of a splay, whenever it was, against one tenth of all of them."""
+    counts = Counter(int(moment / splay_s * TENTHS) for moment in moments)
+    return max(counts.values(), default=0) * TENTHS / max(1, len(moments))
+
+
 def retained(told: dict[str, Made], found: dict[tuple[str, str], bytes]) -> list[str]:
     """What the broker would tell a newcomer, against the newest of each till."""
     faults = []
