@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +30,7 @@ from agent.push.sender import Parcel, Till
 from probes.model import Seconds
 from tests.agent.pushing import Clock, Pusher
 from tests.lab.broker import free_port
+from tests.lab.daemon import Till as DaemonTill
 
 pytestmark = pytest.mark.lab
 KILLS = 200
@@ -305,6 +306,48 @@ def test_reloads_of_the_front_lose_nothing(nginx: Nginx, receiver: Receiver, til
         nginx.reload()
     till.run(600)
     assert sorted(receiver.seqs) == list(range(1, 26))
+
+
+def test_a_daemon_tells_all_it_saw_through_outages_and_kills_and_no_probe_notices(
+    nginx: Nginx, receiver: Receiver, tmp_path: Path
+) -> None:
+    with DaemonTill(tmp_path / "till", heartbeat="10s") as daemon:
+        daemon.more = (
+            f'[site]\nstore = "0042"\nterminal = "T01"\n[push.https]\nurl = "https://127.0.0.1:{nginx.port}/v1/reports"\n'
+            f'ca_file = "{nginx.here}/centre-ca.pem"\ncertificate_file = "{nginx.here}/till-own.pem"\nsplay = "1s"\n'
+        )
+        daemon.watch("host")
+        daemon.tell("host", "ok")
+        daemon.begin()
+        until(lambda: receiver.seqs, "the first report")
+        nginx.stop()
+        for word in ("fail", "ok", "fail"):
+            daemon.tell("host", word)
+            (daemon.until_incident if word == "fail" else daemon.until_well)("host")
+            daemon.kill()
+            daemon.begin()
+        (said,) = daemon.until(lambda report: report["agent"]["problems"], "a problem", 20)["agent"]["problems"]
+        assert said.startswith(f"cannot push to the centre https://127.0.0.1:{nginx.port}/v1/reports: cannot reach")
+        assert daemon.until(lambda report: report["agent"]["waiting"]["reports"] > 5)
+        nginx.start()
+        daemon.until(lambda report: not report["agent"]["problems"] and not report["agent"]["waiting"]["reports"])
+        took = daemon.stop()
+        last = json.loads(daemon.report_path.read_bytes())["seq"]
+        assert sorted(receiver.seqs) == list(range(1, last + 1)), "the very last one too"
+        keys = Counter(key.partition("-")[0] for key in receiver.got)
+        assert set(keys.values()) == {1}
+        looks = daemon.looks("host")
+        assert took < 3
+        assert "Traceback" not in daemon.said()
+        assert len(looks) > 5
+        print(f"{last} reports, {sum(receiver.got.values()) - len(receiver.got)} came again; stopped in {took:.2f} s")
+
+
+def until(is_so: Callable[[], object], what: str) -> None:
+    ends = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < ends, what
+        time.sleep(0.05)
 
 
 @pytest.mark.timeout(280)
