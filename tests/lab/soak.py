@@ -149,11 +149,12 @@ class Watched:
         seen, next_sample = None, 0.0
         path = self.store.run / "health.json"
         while not self._done.wait(0.1):
-            with contextlib.suppress(FileNotFoundError):
-                mark = (path.stat().st_ino, path.stat().st_mtime_ns)
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                status = os.fstat(file.fileno())  # of what is read, whatever has the name by then
+                mark = (status.st_ino, status.st_mtime_ns)
                 if mark != seen:
                     seen = mark
-                    self._take(path.read_bytes())
+                    self._take(file.read())
             if time.monotonic() >= next_sample:
                 next_sample = time.monotonic() + SAMPLE_S
                 with contextlib.suppress(OSError):
