@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.store import Batch, Done, Kept, Store, schema
@@ -50,6 +50,7 @@ def test_a_row_goes_when_every_way_is_done_with_it(store: Store) -> None:
     assert store.parcels.index() == []
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.sampled_from(["https", "mqtt"])), max_size=20))
 def test_merged_batches_say_the_same_as_one_after_another(steps: list[tuple[bool, int, str]]) -> None:
     """And saving twice says the same as saving once."""
