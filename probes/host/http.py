@@ -23,77 +23,18 @@ import msgspec
 
 from probes.host import Host, tcp, tls
 from probes.host.cutting import cut_at_the_end
+from probes.host.exchange import CAP, Answer, Exchange, Request, Site, site
 from probes.host.tcp import Reach
-from probes.host.tls import Certificate, Handshake
+from probes.host.tls import Certificate
 from probes.redact import scrub
 
 if TYPE_CHECKING:
     from requests import Response
     from requests.adapters import HTTPAdapter
 
-CAP = 1 << 20
+__all__ = ["CAP", "Answer", "Exchange", "Request", "Session", "Site", "ask", "get", "site"]
 _CHUNK = 4096  # of packed bytes: one such piece of a gzip bomb, packed unasked, unpacks to 4 MB
 _SHORT = 160
-
-
-class Site(msgspec.Struct, frozen=True):
-    """Where a URL leads."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What is asked for. Its `repr` says where, and nothing else: the rest may be secret."""
-
-    url: str
-    method: str = "GET"
-    headers: Mapping[str, str] = {}
-    body: bytes | None = None
-    most: int = CAP
-    """How much of the answer's body is of use."""
-
-    def __repr__(self) -> str:
-        return f"{self.method} {urlsplit(self.url).hostname}"
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What came back. `status` 0: no valid HTTP. The body is for looking into, not for keeping."""
-
-    status: int = 0
-    phrase: str = ""
-    location: str = ""
-    retry_after: str = ""
-    date: str = ""
-    body: bytes = b""
-    cut: bool = False
-    timed_out: bool = False
-    error: str = ""
-    odd_head: str = ""
-    """What is wrong with the headers: they may have broken off, which http.client takes for their end."""
-
-
-class Exchange(msgspec.Struct, frozen=True):
-    """How far one request got: a connection, a handshake, an answer. Seconds are of the whole."""
-
-    reach: Reach
-    handshake: Handshake | None = None
-    proxy_answer: Answer | None = None
-    answer: Answer | None = None
-    seconds: float = 0.0
-
-
-def site(url: str) -> Site:
-    """Host and port of a URL. Raises ValueError for one that leads nowhere."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("expected a URL with a host")
-    return Site(
-        parts.scheme,
-        parts.hostname.encode("idna").decode("ascii"),
-        parts.port or (443 if parts.scheme == "https" else 80),
-    )
 
 
 def get(host: Host, url: str, ca_file: str | None = None, proxy: str | None = None) -> Exchange:
