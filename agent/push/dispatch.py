@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.journal import Priority
 from agent.push.line import AGAIN_S, ATTEND_S, NEVER, Line
-from agent.push.order import SUSPECT, Waiting
+from agent.push.order import SUSPECT, SUSPECT_NEWS, Waiting
 from agent.push.sender import Parcel, Pushed, Sort, Till
 from agent.push.telling import gap_parcel
 from agent.store import Batch, Event
@@ -108,7 +108,7 @@ class Dispatch:
             other = self._stock.waiting.get(key)
             if other is not None:
                 other.tries += 1
-                if other.tries >= SUSPECT:
+                if other.tries >= (SUSPECT if other.kind == "report" else SUSPECT_NEWS):
                     line.queue.put_behind(other)
         line.failed_since.clear()
         if one.kind == "report":

@@ -20,6 +20,8 @@ LONGEST_S = 3600.0
 """For how long a centre may ask a till to stay away."""
 SUSPECT = 2
 """A parcel that failed so often while others arrived comes after them."""
+SUSPECT_NEWS = 6
+"""And one of an incident: news in another order tell another story."""
 PAUSE_S = 5.0
 """Between two older reports, at most, while a till catches up."""
 
@@ -118,7 +120,7 @@ class Queue:
     def next(self, newest: str, *, gap: bool, skip: Collection[str] = ()) -> tuple[Waiting | None, Sort] | None:
         """What leaves next, and as what; (None, "gap") for the gap. `newest`: the key of the newest report of all.
 
-        Those to `skip` leave only where nothing else waits.
+        Those to `skip` leave only where nothing else waits; no news of an incident overtakes an earlier one for that.
         """
         for part in (self._beats, self._changes):
             if newest in part:
@@ -126,8 +128,8 @@ class Queue:
         if gap:
             return None, "gap"
         for passing in (skip, ()):
-            first = _first(self._incidents, passing)
-            if first is not None:
+            first = next(iter(self._incidents.values()), None)
+            if first is not None and first.key not in passing:
                 return first, "incident"
             found = [one for part in (self._beats, self._changes) if (one := _first(part, passing)) is not None]
             if found:

@@ -73,6 +73,13 @@ def test_what_failed_alone_comes_last_and_what_failed_just_now_after_the_others(
     assert queue_of(waiting(1)).next("", gap=False, skip={"1-report"}) is not None, "nothing else is there"
 
 
+def test_news_of_incidents_do_not_overtake_one_that_failed_just_now() -> None:
+    opened, resolved = waiting(2, kind="incident"), waiting(4, kind="incident")
+    skip = {"2-incident"}
+    assert queue_of(opened, resolved, waiting(1)).next("", gap=False, skip=skip) == (waiting(1), "history")
+    assert queue_of(opened, resolved).next("", gap=False, skip=skip) == (opened, "incident")
+
+
 def test_too_many() -> None:
     queue = queue_of(*(waiting(seq, changed=seq % 3 == 0) for seq in range(1, 13)))
     assert [one.seq for one in queue.excess(9, "12-report")] == [1, 2, 4]
