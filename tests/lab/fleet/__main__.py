@@ -29,6 +29,7 @@ def table(outcome: Outcome) -> str:
         rows += [
             (f"{way}: arrived", f"{account.reports} reports, {account.in_gaps} named by {account.gaps} gaps, {account.incidents} of incidents"),
             (f"{way}: came twice, with the same key", account.doubles),
+            (f"{way}: tills whose older reports came in another order", account.disordered),
             (f"{way}: first contacts per tenth of the splay", " ".join(map(str, outcome.tenths(way)))),
             (f"{way}: fullest tenth of a splay, against its share", f"{_peak(account.first_contacts, scene):.1f}; of older reports {_peak(account.history, scene):.1f}"),
             (f"{way}: older reports per tenth of twice the splay", " ".join(map(str, outcome.history(way)))),

@@ -130,6 +130,7 @@ class SimTill:
     def report(self, *, changed: bool) -> None:
         seq, now = self.keeper.next_seq(), time.time()
         content = reports.encoded(self.sight, seq, self.site, now, self.draw)
+        self.centre.about_to_report()
         if not self.keeper.write(content):
             raise RuntimeError(str(self.keeper.problems))
         self.book.made(self.number, seq, len(content), changed=changed)

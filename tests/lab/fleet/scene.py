@@ -38,7 +38,7 @@ class Scene:
     """Over how long the tills begin: they do not all have one power switch."""
     healthy_s: float = 10.0
     outage_s: float = 40.0
-    drain_s: float = 130.0
+    drain_s: float = 240.0
     """How long it may take until the last till has told all."""
     beat_s: float = 20.0
     keepalive_s: float = 30.0
