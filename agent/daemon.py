@@ -390,6 +390,7 @@ class Daemon:
             self._levels(),
             self.seen.waiting(),
         )
+        self.seen.about_to_tell()
         found = self.reporter.write(self.known, facts, now, face, pressing=self._pressing(), last=self.stopping)
         if self.reporter.verdict_mark != self._verdict_mark:
             self._verdict_mark = self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark

@@ -55,6 +55,11 @@ class Seen:
         """The keeper is open: take up what waited in an earlier life, and open the page."""
         self._arrange()
 
+    def about_to_tell(self) -> None:
+        """The file with the newest report is about to be replaced: whoever must not lose it keeps it now."""
+        if self._centre is not None:
+            self._centre.about_to_report()
+
     def told(self, told: Told, encoded: bytes, *, changed: bool) -> None:
         """There is a new report. `changed`: it is more than a heartbeat."""
         self._told = told

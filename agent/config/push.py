@@ -45,7 +45,7 @@ class Centre(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Seconds,
         Meta(
             description="over how long the tills of a centre that comes back spread themselves (1s to 1h): none waits "
-            "longer between two attempts"
+            "longer between two attempts, unless the centre itself asks for that (Retry-After, at most 1h)"
         ),
     ] = Seconds(300)
     quota: Annotated[
