@@ -13,22 +13,23 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from agent import __version__, absence, homes, rendering, state, systemd, thrift
+from agent import __version__, absence, homes, systemd, thrift
+from agent.bulletin import Bulletin
 from agent.config import opening_hours
-from agent.diagnosis import Diagnosis, explain
+from agent.diagnosis import explain
 from agent.examination import Findings
+from agent.housekeeping import House
 from agent.journal import Journal, Priority
-from agent.keeper import Keeper, all_of
+from agent.keeper import Keeper
 from agent.knowledge import CERTAIN, Knowledge
 from agent.ledger import Ledger
 from agent.lock import lock
 from agent.places import places
-from agent.reporter import EVENTS, Facts, Reporter
+from agent.reporter import EVENTS, Reporter
 from agent.runner import Look
 from agent.seen import Seen
 from agent.store import Batch, Event
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from agent.plan import Plan
     from agent.push import Ways as PushWays
     from agent.report import DiagnosisPart
-    from agent.state import Transition
 
 TURN_S = 5.0
 """The loop comes round at least this often: the watchdog counts on it."""
@@ -62,13 +62,6 @@ SETTLE_S = 2.0
 """How long what was plugged in has to show all its parts before this PC is looked over anew."""
 WELL_S = 0.5
 """How often it is asked whether an incident of which all is well again was quiet for long enough."""
-SOON_S = 300.0
-"""When the first saving of availability comes: whoever has just installed it wants to see it."""
-FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
-"""How often what may be lost is saved, availability counted, the past trimmed, other processes listened to where the
-kernel does not tell of them."""
-SPARE_S, SETTLED_S = 300.0, 3600.0
-"""How often memory is given back, and how often all of it is looked through."""
 
 
 def run(load: Callable[[], Plan], journal: Journal, env: Mapping[str, str] = os.environ) -> int:
@@ -93,27 +86,26 @@ class Daemon:
     ) -> None:
         self.plan, self.load, self.journal, self.env = plan, load, journal, env
         self.started_at = time.time()
-        self.problems: dict[str, str] = {}
         self.stopping = False
-        self.known = Knowledge({p.name: p for p in plan.probes}, self._describe, _incident_id, plan.rules)
-        self.lookout = Lookout(self.known, plan.language, plan.retry)
         self.keeper = Keeper(plan.report_path(env), env)
         self.reporter = Reporter(self.keeper, plan.about(self.started_at), float(plan.config.report.heartbeat))
+        self.known = Knowledge({p.name: p for p in plan.probes}, self.reporter.describe, _incident_id, plan.rules)
+        self.lookout = Lookout(self.known, plan.language, plan.retry)
         self.ledger = Ledger(opening_hours(plan.config))
-        ways = Ways(self.lookout.news.put, lambda durable: self._save(durable=durable), self._record, self._explained)
+        self.house = House(self.known, self.keeper, self.ledger, self.reporter, journal)
+        ways = Ways(self.lookout.news.put, self._save, self.house.record, self._explained)
         self.escalator = Escalator(plan, self.known, self.keeper, journal, ways, env)
         self.seen = Seen(plan, self.keeper, journal, self._push_ways, env)
+        self.house.more = lambda: (self.escalator.everything(), self.seen.everything() or Batch())
+        self.house.others_wrote, self.house.taken_charge = self.escalator.people_wrote, self.seen.taken_charge
+        self.bulletin = Bulletin(self.reporter, self.house, self.lookout, self.escalator, self.seen)
         self.ear = Ear("state.sqlite-wal", lambda: self.lookout.news.put(Call("heed")))
         self.clocks = absence.Clockwork()
         self.watchdog = systemd.Watchdog()
-        self._facts = Facts((), {}, {}, None)
-        self._at = dict.fromkeys(("flush", "count", "trim", "others", "spare", "report"), 0.0)
-        self._at["discover"] = float("inf")
-        self._well_at, self._settle_at = 0.0, 0.0
+        self._report_at, self._discover_at = 0.0, float("inf")
+        self._well_at = 0.0
         self._concluded = -1
         self._due_at, self._stirred = 0.0, False
-        self._logged: set[str] = set()
-        self._verdict_mark = ""
         self._warm, self._warm_at = False, 0.0
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -143,11 +135,8 @@ class Daemon:
         self._restore()
         self._tell_of_absence()
         now = time.monotonic()
-        self._at.update(flush=now + SOON_S, count=now + COUNT_S, trim=now + COUNT_S, others=now + OTHERS_S)
-        self._at["spare"] = now + 2 * FIRST_LOOKS_S
         self._warm_at = now + FIRST_LOOKS_S
-        self._listen()
-        self._read_notes()
+        self.house.open(now, self.ear, homes.state(self.env))
         self.seen.start()
         self.watchdog.start()
         self.lookout.start(self.plan.probes)
@@ -171,10 +160,10 @@ class Daemon:
             trace = msgspec.structs.replace(trace, last_seen=max(trace.last_seen, reported_at))
         gap = absence.explain_gap(trace, boot_id, absence.booted_at(), self.started_at)
         if gap is not None:
-            self._record(gap)
-        self._record(Event(at=self.started_at, what="agent.started", facts={"version": __version__}))
+            self.house.record(gap)
+        self.house.record(Event(at=self.started_at, what="agent.started", facts={"version": __version__}))
         self.known.unsaved.marks.update(absence.alive(time.time(), boot_id))
-        self._save(durable=True)
+        self.house.save(durable=True)
 
     def _lie_down(self) -> None:
         systemd.stopping()
@@ -183,16 +172,16 @@ class Daemon:
         self.escalator.stop(GRACE_S)
         self._settle()
         command.stop_all()
-        self._count()
+        self.house.count()
         self.known.unsaved.availability.extend(self.ledger.totals())
         stopped, going_down = time.time(), absence.is_shutting_down()
-        self._record(Event(at=stopped, what="agent.stopped", facts={"shutting_down": going_down}))
+        self.house.record(Event(at=stopped, what="agent.stopped", facts={"shutting_down": going_down}))
         if self._warm or self.reporter.last:
-            self._write_report(time.monotonic(), self._face())
+            self.bulletin.last(time.monotonic())
         self.seen.stop(GRACE_S)
         self._settle()
         self.known.unsaved.marks.update(absence.clean_stop(stopped, going_down))
-        self._save(durable=True)
+        self.house.save(durable=True)
         self.journal.say(Priority.NOTICE, "agent.stopped")
         self.watchdog.stop()
         self.keeper.close()
@@ -213,7 +202,7 @@ class Daemon:
     def _fall(self) -> None:
         """Something in the loop failed: what is known is kept, without the mark of a clean stop."""
         with contextlib.suppress(Exception):
-            self._save(durable=True)
+            self.house.save(durable=True)
             self.keeper.close()
 
     # --- one turn -----------------------------------------------------------------------------------------------------
@@ -238,7 +227,7 @@ class Daemon:
             return
         self._stirred = True
         if isinstance(news, Findings):
-            self.problems.pop("examination", None)
+            self.bulletin.problems.pop("examination", None)
             self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
         elif isinstance(news, Delivered):
             self.escalator.answered(news)
@@ -253,10 +242,12 @@ class Daemon:
             if news.what == "reload":
                 self._reload()
             elif news.what == "heed":
-                self._at["others"] = 0.0
+                self.house.heed()
         else:
             self.lookout.examiner.done()
-            self.problems["examination"] = f"an examination failed: {type(news).__name__}: {news}; please report this"
+            self.bulletin.problems["examination"] = (
+                f"an examination failed: {type(news).__name__}: {news}; please report this"
+            )
             self.journal.say(Priority.ERROR, "examination.failed", error=news)
 
     def _push_ways(self) -> PushWays:
@@ -265,15 +256,21 @@ class Daemon:
         return PushWays(
             answer=lambda pushed: self.lookout.news.put(Answer(pushed)),
             unsaved=lambda: self.known.unsaved,
-            save=lambda durable: self._save(durable=durable),
-            record=self._record,
+            save=self._save,
+            record=self.house.record,
         )
+
+    def _save(self, durable: bool) -> None:
+        self.house.save(durable=durable)
+
+    def _explained(self, incident: Incident) -> DiagnosisPart | None:
+        return self.reporter.explained(self.known, incident)
 
     def _turn(self) -> None:
         now = time.monotonic()
         self.watchdog.beat()
         for event in self.clocks.compare(*absence.read_clocks()):
-            self._record(event)
+            self.house.record(event)
             self.lookout.afresh(now)
             if event.what == "clock.jumped":
                 self.escalator.clock_set(float(event.facts["seconds"]), time.time())
@@ -283,13 +280,13 @@ class Daemon:
         if now >= self._well_at and self.known.may_be_over and self._is_warm(now):
             self._well_at = now + WELL_S
             self._tell(self.known.all_well(time.time()))
-        self._keep_house(now)
+        if now >= self._discover_at:
+            self._look_around()
+        self.house.turn(now, self.plan.config.history)
         self.escalator.turn(now, time.time(), ready=self._is_warm(now))  # saves notices with their incidents
-        unsaved = self.known.unsaved
-        if unsaved.incidents or unsaved.transitions or unsaved.events or self.keeper.wait(now) <= 0.0:
-            self._save(durable=bool(unsaved.incidents))  # before the report: an incident's id is told once and kept
-        self._log_problems()  # the report may be what fails
-        self._report(now)
+        self.house.save_due(now)  # before the report
+        self.bulletin.log_problems()  # the report may be what fails
+        self._report_at = self.bulletin.turn(now) if self._is_warm(now) else min(self._warm_at, now + 0.1)
         self.seen.turn(now, time.time(), self.escalator.counts())
         self._due_at = time.monotonic() + self._patience()
 
@@ -300,7 +297,9 @@ class Daemon:
             self.keeper.wait(now),
             self.escalator.wait(now),
             self.seen.wait(now),
-            *(at - now for at in self._at.values()),
+            self.house.wait(now),
+            self._report_at - now,
+            self._discover_at - now,
         )
         return max(0.0, min(TURN_S, *waits))
 
@@ -321,7 +320,7 @@ class Daemon:
         now = time.monotonic()
         self.lookout.wake(wake.topics, now)
         if self.plan.config.discovered:
-            self._at["discover"] = min(self._at["discover"], now + SETTLE_S)
+            self._discover_at = min(self._discover_at, now + SETTLE_S)
 
     def _conclude_at_once(self) -> None:
         """What the kernel itself says is certain before any examination."""
@@ -349,178 +348,6 @@ class Daemon:
                 joined_to=incident.joined_to,
             )
 
-    # --- telling ------------------------------------------------------------------------------------------------------
-
-    def _report(self, now: float) -> None:
-        if not self._is_warm(now):
-            self._at["report"] = min(self._warm_at, now + 0.1)
-            return
-        face, pressing = self._face(), self._pressing()
-        wait = self.reporter.wait(now, face, pressing)
-        if wait <= 0.0:
-            if not self.reporter.again(now, face):
-                self._write_report(now, face)
-            wait = self.reporter.wait(now, self._face(), pressing)
-        self._at["report"] = now + wait
-
-    def _face(self) -> object:
-        """Whatever changes this is worth a new report."""
-        return (
-            self.known.version,
-            self._all_problems(),
-            self.reporter.noted,
-            sorted(self._facts.notes.items()),
-            self._facts.silenced_until,
-            sorted(self._levels().items()),
-        )
-
-    def _pressing(self) -> object:
-        """What may not wait, however much else changes."""
-        return tuple(incident.id for incident in self.known.book.open)
-
-    def _levels(self) -> dict[str, int]:
-        return {incident.id: self.escalator.level(incident.id) for incident in self.known.book.open}
-
-    def _write_report(self, now: float, face: object) -> None:
-        facts = Facts(
-            self._all_problems(),
-            self.lookout.beats.next_at(),
-            self._facts.notes,
-            self._facts.silenced_until,
-            self._levels(),
-            self.seen.waiting(),
-        )
-        self.seen.about_to_tell()
-        found = self.reporter.write(self.known, facts, now, face, pressing=self._pressing(), last=self.stopping)
-        if self.reporter.verdict_mark != self._verdict_mark:
-            self._verdict_mark = self.known.unsaved.marks["verdict"] = self.reporter.verdict_mark
-            self._save()
-        if self.reporter.told is not None:
-            self.seen.told(self.reporter.told, self.reporter.last, changed=self.reporter.changed)
-        systemd.status(found.verdict.headline)
-
-    def _log_problems(self) -> None:
-        """What has no event of its own is said when it begins and when it is over."""
-        found = {text for key, text in self.keeper.problems.items() if key != "state.corrupt"}
-        found.update(self.lookout.problems(), self.escalator.problems(), self.seen.problems())
-        if found == self._logged:
-            return
-        for text in sorted(found - self._logged):
-            self.journal.say(Priority.WARNING, "agent.problem", text=text)
-        for text in sorted(self._logged - found):
-            self.journal.say(Priority.NOTICE, "agent.problem.over", text=text)
-        self._logged = found
-
-    def _all_problems(self) -> list[str]:
-        others = (*self.lookout.problems(), *self.escalator.problems(), *self.seen.problems())
-        return [*self.problems.values(), *self.keeper.problems.values(), *others]
-
-    def _describe(self, found: Diagnosis) -> tuple[str, str]:
-        about = rendering.Circumstances(seq=0, mode="run", now=0.0, **self.reporter.about)
-        said = rendering.advice_on(found, about)
-        contact = said.contact or about.contacts.get(found.party)
-        return said.title, rendering.fingerprint(found, contact, about.store)
-
-    def _explained(self, incident: Incident) -> DiagnosisPart | None:
-        """All that is known of an incident just now, for whoever is told of it."""
-        for found in self.known.explanation.diagnoses:
-            if found.cause == incident.cause and not set(incident.probes).isdisjoint(found.explains):
-                about = rendering.Circumstances(seq=0, mode="run", now=0.0, **self.reporter.about)
-                return rendering.diagnosis_part(found, self.known.all_looks(), about)
-        return None
-
-    # --- keeping ------------------------------------------------------------------------------------------------------
-
-    def _keep_house(self, now: float) -> None:
-        if now >= self._at["count"]:
-            self._at["count"] = now + COUNT_S
-            self._count()
-            self._listen()
-        if now >= self._at["spare"]:
-            self._spare(now)
-        if now >= self._at["others"]:
-            wrote = self.keeper.changed_by_others()
-            if wrote:
-                self.escalator.people_wrote()
-            if wrote or self._holds_for_a_while():
-                self._read_notes()
-            asks = self._holds_for_a_while() or not self.ear.hears
-            self._at["others"] = now + (OTHERS_S if asks else COUNT_S)
-        if now >= self._at["flush"]:
-            self._at["flush"] = now + FLUSH_S
-            self.known.unsaved.availability.extend(self.ledger.totals())
-            self.known.unsaved.marks["last_seen"] = f"{time.time():.3f}"
-            self._save()
-        if now >= self._at["discover"]:
-            self._at["discover"] = float("inf")
-            self._look_around()
-        if now >= self._at["trim"]:
-            self._at["trim"] = now + TRIM_S
-            history = self.plan.config.history
-            self.keeper.trim(float(history.keep), history.max_size_mb << 20)
-
-    def _spare(self, now: float) -> None:
-        self._at["spare"] = now + SPARE_S
-        if now >= self._settle_at:
-            self._settle_at = now + SETTLED_S
-            thrift.settle()
-        else:
-            thrift.give_back()
-
-    def _listen(self) -> None:
-        place = homes.state(self.env)
-        if place is not None:
-            self.ear.start(Path(place))
-
-    def _holds_for_a_while(self) -> bool:
-        """Whether what people said ends by itself."""
-        return bool(self._facts.silenced_until or any(note.until for note in self._facts.notes.values()))
-
-    def _count(self) -> None:
-        self.ledger.count(self.known.tracks, time.monotonic(), time.time())
-
-    def _save(self, *, durable: bool = False) -> None:
-        batch, self.known.unsaved = self.known.unsaved, Batch()
-        self._log(batch.transitions)
-        self.keeper.save(batch, durable=durable, everything=self._everything)
-        news, self.keeper.news = self.keeper.news, []
-        for event in news:
-            self._record(event, Priority.WARNING)  # that the state file was damaged; saved at the next turn
-
-    def _everything(self) -> Batch:
-        known = self.known
-        batch = all_of(known.tracks, known.memories, (*known.book.recent, *known.book.open))
-        batch.availability.extend(self.ledger.totals())
-        batch.marks.update(absence.alive(time.time(), absence.boot_id()), verdict=self.reporter.verdict_mark)
-        batch.merge(self.escalator.everything())
-        batch.merge(self.seen.everything() or Batch())
-        return batch
-
-    def _log(self, transitions: Sequence[Transition]) -> None:
-        for each in transitions:
-            if each.old is not None or not state.is_good(each.new):
-                self.journal.say(
-                    Priority.NOTICE, "probe.changed", probe=each.probe, old=each.old, new=each.new, reason=each.reason
-                )
-
-    def _record(self, event: Event, priority: Priority = Priority.NOTICE) -> None:
-        self.known.unsaved.events.append(event)
-        self.reporter.note(event)
-        if not event.what.startswith("agent."):
-            self.journal.say(priority, event.what, **event.facts)
-
-    def _read_notes(self) -> None:
-        now, notes = time.time(), {}
-        for incident in self.known.book.open:
-            written = self.keeper.notes(incident.id)
-            if written and (written[-1].until is None or written[-1].until > now):
-                note = notes[incident.id] = written[-1]  # who took charge last has it, and may have had it long enough
-                if note.at > self.started_at and note != self._facts.notes.get(incident.id):
-                    self.seen.taken_charge(incident, note)
-        silences = self.keeper.silences(now)
-        until = max((each.until for each in silences), default=None)
-        self._facts = Facts((), {}, notes, until)
-
     # --- a new configuration ------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
@@ -530,18 +357,20 @@ class Daemon:
             self.plan = self.load()
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with a new file, the old configuration holds
             lines = str(error).splitlines()
-            self.problems["reload"] = "cannot take the new configuration, the old one holds: " + "; ".join(lines)
+            self.bulletin.problems["reload"] = "cannot take the new configuration, the old one holds: " + "; ".join(
+                lines
+            )
             refused = Event(at=time.time(), what="reload.refused", facts={"cause": "; ".join(lines[:3])})
-            self._record(refused, Priority.ERROR)
+            self.house.record(refused, Priority.ERROR)
         else:
-            self.problems.pop("reload", None)
+            self.bulletin.problems.pop("reload", None)
             self._take_plan()
-            self._record(Event(at=time.time(), what="reloaded", facts={"probes": len(self.plan.probes)}))
+            self.house.record(Event(at=time.time(), what="reloaded", facts={"probes": len(self.plan.probes)}))
         systemd.ready(f"watching {len(self.known.probes)} probes")
 
     def _take_plan(self) -> None:
         plan = self.plan
-        self._count()
+        self.house.count()
         self.known.rearrange({probe.name: probe for probe in plan.probes}, plan.rules)
         self.keeper.report_path = plan.report_path(self.env)
         self.reporter.about = plan.about(self.started_at)
@@ -554,6 +383,7 @@ class Daemon:
 
     def _look_around(self) -> None:
         """Where nobody configured anything, what was plugged in since is watched too; what is gone stays watched."""
+        self._discover_at = float("inf")
         try:
             plan = self.load()
         except Exception as error:  # noqa: BLE001 -- nobody asked: what was found at the start is still watched

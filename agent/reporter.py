@@ -17,7 +17,7 @@ from agent.report import AcknowledgedPart, EventPart, IncidentPart, stamp
 from probes.model import Impact
 
 if TYPE_CHECKING:
-    from agent.diagnosis import Explanation
+    from agent.diagnosis import Diagnosis, Explanation
     from agent.diagnosis.model import Place
     from agent.incidents import Incident
     from agent.keeper import Keeper
@@ -128,6 +128,22 @@ class Reporter:
     def told(self) -> Told | None:
         """What the newest report was made of."""
         return self._told
+
+    def describe(self, found: Diagnosis) -> tuple[str, str]:
+        """What the store calls a diagnosis, and its fingerprint."""
+        about = self._bare()
+        said = rendering.advice_on(found, about)
+        return said.title, rendering.fingerprint(found, said.contact or about.contacts.get(found.party), about.store)
+
+    def explained(self, known: Knowledge, incident: Incident) -> report.DiagnosisPart | None:
+        """All that is known of an incident just now, for whoever is told of it."""
+        for found in known.explanation.diagnoses:
+            if found.cause == incident.cause and not set(incident.probes).isdisjoint(found.explains):
+                return rendering.diagnosis_part(found, known.all_looks(), self._bare())
+        return None
+
+    def _bare(self) -> Circumstances:
+        return Circumstances(seq=0, mode="run", now=0.0, **self.about)
 
     def again(self, now: float, face: object) -> bool:
         """Whether it is the newest report that a disk refused: then it is tried once more, as it was."""

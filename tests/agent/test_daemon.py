@@ -309,7 +309,7 @@ def test_a_report_that_cannot_be_written_is_caught_up_with(agent: Agent, monkeyp
     (place / "in the way").mkdir(parents=True)
     agent.file("log").unlink()
     time.sleep(1.5)
-    assert any("health.json" in each for each in agent.daemon._all_problems())
+    assert any("health.json" in each for each in agent.daemon.bulletin.all_problems())
     (place / "in the way").rmdir()
     place.rmdir()
     after = agent.until(lambda report: not report["agent"]["problems"])
@@ -380,7 +380,7 @@ def test_discovery_that_fails_later_stops_nobody(agent: Agent, monkeypatch: pyte
         raise config.ConfigError("the file has become unreadable")
 
     monkeypatch.setattr(agent.daemon, "load", broken)
-    agent.daemon._at["discover"] = 0.0
+    agent.daemon._discover_at = 0.0
     agent.daemon.lookout.news.put(Call("nothing"))
     agent.file("log").unlink()
     agent.until(lambda report: probe(report, "log")["status"] == "fail")
@@ -417,7 +417,7 @@ def test_a_turn_with_a_thousand_probes_costs_less_than_a_tenth_of_a_millisecond(
     for each in daemon.plan.probes:
         daemon.known.take(Look(each, ok({}), time.time(), 0.001))
     found = Look(daemon.plan.probes[500], ok({}), time.time(), 0.001)
-    daemon._at.update(dict.fromkeys(daemon._at, time.monotonic() + 3600))
+    daemon.house._at.update(dict.fromkeys(daemon.house._at, time.monotonic() + 3600))
     daemon._turn()
     best = float("inf")
     for _ in range(20):
