@@ -13,6 +13,7 @@ import contextlib
 import functools
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import ModuleType
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["CAP", "Answer", "Exchange", "Request", "Session", "Site", "ask", "get", "site"]
 _CHUNK = 4096  # of packed bytes: one such piece of a gzip bomb, packed unasked, unpacks to 4 MB
 _SHORT = 160
+_coming = threading.Lock()
 
 
 def get(host: Host, url: str, ca_file: str | None = None, proxy: str | None = None) -> Exchange:
@@ -97,9 +99,8 @@ class Session:
                     shaking = tls.shaking(host, connection, target.host, self._ca_file, self._certificate)
                     handshake, connection = self._stack.enter_context(shaking)
         if connection is not None and refusal is None:
-            _spare_guessing()
             absolute = self._proxy is not None and target.scheme == "http"
-            self._open = (target, connection, _over()(connection, request.url, absolute))  # type: ignore[arg-type]
+            self._open = (target, connection, _adapter()(connection, request.url, absolute))  # type: ignore[arg-type]
             answer = self._speak(host, request)
         if answer is None or not answer.status or answer.timed_out or answer.cut:
             self.close()
@@ -111,6 +112,13 @@ class Session:
         target, connection, adapter = self._open
         by_proxy = self._proxy if target.scheme == "http" else None
         return _ask(host, connection, adapter, request, by_proxy)
+
+
+def _adapter() -> type[HTTPAdapter]:
+    """Requests is imported by one thread: two that begin with different parts of it find it half made."""
+    with _coming:
+        _spare_guessing()
+        return _over()
 
 
 @functools.cache

@@ -298,7 +298,7 @@ def test_without_a_daemon_it_tells_them_itself_and_says_that_none_runs(
     assert (done.returncode, done.stderr) == (1, "")
     assert "No daemon runs here, so nobody would be told of a real fault" in done.stdout
     rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
-    assert rows == {"good": "reached", "never": "FAILED", "dead": "FAILED", "secret": "FAILED"}
+    assert rows == {"good": "reached", "never": "FAILED", "dead": "FAILED", "secret": "FAILED"}, done.stdout
     assert "1 of 4 were reached." in done.stdout
     assert "Channel dead is told by no escalation level" in done.stdout
     assert "as that of secret is: start the daemon and repeat the exercise" in done.stdout
