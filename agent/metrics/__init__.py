@@ -7,6 +7,7 @@ The names are public API, as the report's are: docs/metrics.md lists them, and a
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 """The content types of the two formats."""
+_coming = threading.Lock()
 
 
 def render(report: Report, own: Own, *, openmetrics: bool) -> bytes:
@@ -29,13 +31,13 @@ def render(report: Report, own: Own, *, openmetrics: bool) -> bytes:
 
     An empty report is one that does not exist yet. What is not known is left out: a number is never made up.
     """
-    found = cast("Any", _Found(report, own))  # it is asked for no more than collect()
-    if openmetrics:
+    with _coming:  # two threads that begin with different parts of it would find it half made
+        from prometheus_client import exposition as text_format
         from prometheus_client.openmetrics import exposition as openmetrics_format
 
+    found = cast("Any", _Found(report, own))  # it is asked for no more than collect()
+    if openmetrics:
         return bytes(openmetrics_format.generate_latest(found))  # type: ignore[no-untyped-call]
-    from prometheus_client import exposition as text_format
-
     return text_format.generate_latest(found)
 
 

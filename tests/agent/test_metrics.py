@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -260,3 +262,27 @@ def test_the_content_types_are_those_of_the_formats() -> None:
 
 def test_a_report_from_json_renders() -> None:
     assert b"posagent_report_seq 42.0" in metrics.render(json.loads(json.dumps(report())), {}, openmetrics=False)
+
+
+SCRAPED_TOGETHER = """
+import threading
+from agent import metrics
+
+seen, ready = [], threading.Barrier(8)
+
+def scrape(number):
+    ready.wait()
+    seen.append(metrics.render({}, {"now": 1.0}, openmetrics=bool(number % 2)))
+
+threads = [threading.Thread(target=scrape, args=(number,)) for number in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+assert len(seen) == 8 and all(b"posagent_time_seconds 1.0" in each for each in seen), seen
+"""
+
+
+def test_scrapers_that_come_first_at_the_same_moment_are_all_answered() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRAPED_TOGETHER], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
