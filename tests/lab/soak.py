@@ -56,8 +56,8 @@ STAYS_S, RESTS_S = (3.0, 8.0), (3.0, 8.0)
 PAIR_SHARE = 0.12
 SAMPLE_S = 1.0
 JOINED_AT_MOST = 0.05
-GROWTH_AT_MOST, GROWTH_AT_FIRST, WARM_AFTER = 0.05, 0.10, 40
-"""In a day of fewer faults than this much is still needed for the first time at its end."""
+GROWTH_AT_MOST, GROWTH_AT_FIRST, WARM_AFTER = 0.05, 0.15, 40
+"""In a day of fewer faults than this much is still needed for the first time at its end: Requests alone is a tenth."""
 FILES_AT_MOST = 2
 
 UNFIT = ("usb_reenumerating", "settlement_overdue", "line_32kbit")
