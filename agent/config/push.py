@@ -82,7 +82,7 @@ class MqttPush(Centre, frozen=True, kw_only=True, forbid_unknown_fields=True):
     port: Annotated[Port, Meta(description="its port")] = 8883
     tls: Annotated[bool, Meta(description="false only for a broker on this PC itself")] = True
     version: Annotated[Literal["5", "3.1.1"], Meta(description="of MQTT")] = "5"
-    user: Annotated[Text | None, Meta(description="who this till is to the broker", examples=["till-0042-T01"])] = None
+    user: Annotated[Text | None, Meta(description="who this till is to the broker", examples=["0042/T01"])] = None
     password: Annotated[Secret | None, Meta(description="and its password")] = None
     client_id: Annotated[
         Annotated[str, Meta(pattern=r"^[^\s+#/]+\Z", max_length=200, title="text without blanks, /, + or #")] | None,
