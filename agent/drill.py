@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from agent.config.model import Channel
     from agent.incidents import Incident
     from agent.store import Store
-    from agent.telling.message import About, Message
+    from agent.telling.about import About
+    from agent.telling.message import Message
     from agent.texts import Language
     from probes.model import Scalar
 
@@ -102,7 +103,7 @@ class Exercise:
         from agent.advice import site_of
         from agent.config.hours import zone_of
         from agent.rendering import circumstances_of_this_machine
-        from agent.telling.message import About
+        from agent.telling.about import About
 
         config = self._config
         return About(

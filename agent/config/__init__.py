@@ -114,7 +114,8 @@ def _check_together(sections: Mapping[str, Any], notes: Notes) -> None:
     if "web" in sections:
         web.check(sections["web"], notes)
     if "push" in sections:
-        push.check(sections["push"], site, notes)
+        store, terminal = (site.store, site.terminal) if site is not None else ("?", "?")  # noted already
+        push.check(sections["push"], store, terminal, notes)
 
 
 def _check_zone(name: str, notes: Notes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -14,9 +14,6 @@ from agent.config.secret import Secret
 from agent.config.section import Section
 from agent.config.typed import Notes
 from probes.model import HostName, PathText, Port, Seconds, Text, Url
-
-if TYPE_CHECKING:
-    from agent.config.model import Site
 
 Quota = Annotated[int, Meta(ge=10, le=100_000)]
 _LEVEL = re.compile(r"[^/+#\x00-\x1f\x7f]+")
@@ -109,9 +106,8 @@ class Push(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mqtt: Annotated[MqttPush | None, Meta(description="[push.mqtt]; default: none")] = None
 
 
-def check(push: Push, site: Site | None, notes: Notes) -> None:
-    """A centre must know which till it hears, and nobody else may listen. `site` None: what is wrong there is noted."""
-    store, terminal = (site.store, site.terminal) if site is not None else ("?", "?")
+def check(push: Push, store: str, terminal: str, notes: Notes) -> None:
+    """A centre must know which till it hears, and nobody else may listen."""
     centres = {name: each for name, each in (("https", push.https), ("mqtt", push.mqtt)) if each is not None}
     for name, centre in centres.items():
         _check_centre(centre, name, notes)

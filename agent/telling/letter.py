@@ -15,7 +15,7 @@ from probes.redact import scrub_data
 
 if TYPE_CHECKING:
     from agent.incidents import Incident
-    from agent.telling.message import About, Noticed
+    from agent.telling.about import About, Noticed
     from agent.texts import Language
 
 OVER = ("resolved", "joined")

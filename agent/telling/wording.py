@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from agent.plan import Plan
     from agent.report import DiagnosisPart
     from agent.store import Note
-    from agent.telling.message import About, Message
+    from agent.telling.about import About
+    from agent.telling.message import Message
     from agent.texts import Language
 
 
@@ -42,7 +43,7 @@ class Wording:
         from agent.advice import site_of
         from agent.config.web import url
         from agent.rendering import circumstances_of_this_machine
-        from agent.telling.message import About
+        from agent.telling.about import About
 
         config, finding = self._plan.config, self._known.finding()
         breaks_batch = incident.impact == "stop" or incident.cause.startswith("settlement.")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from agent.outcome import Outcome, delivered, failed
 from agent.config import parse
 from agent.config.model import Channel
 from agent.config.read import Source
@@ -19,6 +18,7 @@ from agent.incidents import Book, Change, Incident
 from agent.journal import Journal
 from agent.keeper import Keeper
 from agent.knowledge import Knowledge
+from agent.outcome import Outcome, delivered, failed
 from agent.plan import Plan
 from agent.store import Batch, Event
 from agent.telling.delivery import Delivered

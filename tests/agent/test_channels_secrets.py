@@ -13,12 +13,12 @@ import pytest
 
 from agent import config
 from agent.channels import send
-from agent.outcome import concealed
 from agent.config import describe
 from agent.config.channels import KINDS, WebChannel, Webhook, secrets_of
 from agent.config.read import Source
 from agent.config.secret import Secret
 from agent.config.show import show
+from agent.outcome import concealed
 from probes.host import resolve
 from tests.agent.doubles import MESSAGE, SECRET, Town, always, answer
 

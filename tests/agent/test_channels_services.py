@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.channels import dingtalk, feishu, marks, pagerduty, slack, teams, telegram, web, webhook, wecom
-from agent.outcome import concealed
 from agent.config.channels import DingTalk, Feishu, PagerDuty, Slack, Teams, Telegram, WeCom
 from agent.config.model import Channel
+from agent.outcome import concealed
 from probes.host import resolve
 from probes.host.http import Answer
 from tests.agent import doubles

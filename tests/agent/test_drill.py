@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from agent import drill, texts
-from agent.outcome import refused
 from agent.cli import drill as command
 from agent.cli.parser import parse as parse_words
 from agent.config import parse
 from agent.config.read import Source
+from agent.outcome import refused
 from agent.store import Batch, Outgoing, Store
 from tests.agent import telling
 from tests.agent.daemons import POSAGENT

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.outcome import Outcome, delivered, failed, refused
 from agent.incidents import Case, update
+from agent.outcome import Outcome, delivered, failed, refused
 from agent.state import Track
 from agent.store import Note, Silence, Store
 from agent.telling.message import Message
