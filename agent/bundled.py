@@ -143,12 +143,12 @@ def _devices() -> str:
 
 def secrets(config: Config, env: Mapping[str, str]) -> set[str]:
     """The secrets that this configuration names, as far as they can be read: nothing of them may be in the archive."""
-    from agent.config.channels import secrets_of
-    from agent.config.secret import CannotReadSecret, resolve_secret
+    from agent.config.secret import CannotReadSecret, resolve_secret, secrets_of
 
     found = set()
-    for channel in config.channels.values():
-        for secret in secrets_of(channel).values():
+    centres = [each for each in (config.push.https, config.push.mqtt) if each is not None]
+    for table in (*config.channels.values(), config.web, *centres):
+        for secret in secrets_of(table).values():
             try:
                 found.add(resolve_secret(secret, env))
             except CannotReadSecret:

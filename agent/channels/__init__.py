@@ -33,9 +33,8 @@ from agent.channels import (
     wecom,
 )
 from agent.channels.errand import Errand
-from agent.config.channels import secrets_of
 from agent.config.model import Channel
-from agent.config.secret import CannotReadSecret, resolve_secret
+from agent.config.secret import CannotReadSecret, resolve_secret, secrets_of
 from agent.outcome import Outcome, concealed, failed, refused
 from probes.host import Host
 from probes.model import Denied, NotFitted, OutOfTime, Unsupported

@@ -139,7 +139,7 @@ class _Telling:
     def directly(self) -> None:
         """By this process, with what it may read."""
         from agent import drill
-        from agent.config.channels import secrets_of
+        from agent.config.secret import secrets_of
         from agent.store import Batch, Store, StoreError
         from probes.host import command
 

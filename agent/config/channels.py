@@ -6,7 +6,7 @@ Nothing secret is ever in the file: where a service hides its password in the ad
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -240,15 +240,3 @@ KINDS: Mapping[str, type[Channel]] = {
     "apprise": Apprise,
 }
 """Every way, in the order in which people read of them."""
-
-
-def secrets_of(channel: Channel) -> dict[str, Secret]:
-    """The places of a channel's secrets, by the setting that names them: `token`, `headers.X-Key`."""
-    found: dict[str, Secret] = {}
-    for name in channel.__struct_fields__:
-        value: Any = getattr(channel, name)
-        if isinstance(value, Secret):
-            found[name] = value
-        elif isinstance(value, Mapping):
-            found.update({f"{name}.{key}": item for key, item in value.items() if isinstance(item, Secret)})
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,18 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The places named: one, where the configuration was accepted."""
         named = (("file", self.file), ("env", self.env), ("credential", self.credential))
         return [(key, value) for key, value in named if value is not None]
+
+
+def secrets_of(table: msgspec.Struct) -> dict[str, Secret]:
+    """The places of a table's secrets, by the setting that names them: `token`, `headers.X-Key`."""
+    found: dict[str, Secret] = {}
+    for name in table.__struct_fields__:
+        value: Any = getattr(table, name)
+        if isinstance(value, Secret):
+            found[name] = value
+        elif isinstance(value, Mapping):
+            found.update({f"{name}.{key}": item for key, item in value.items() if isinstance(item, Secret)})
+    return found
 
 
 def resolve_secret(secret: Secret, env: Mapping[str, str]) -> str:

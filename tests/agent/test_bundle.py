@@ -194,6 +194,17 @@ def test_a_secret_is_found_however_it_is_spelled(spelled: str) -> None:
     assert "hunter2" not in bundle.conceal(f"x={spelled}&y", [SECRET])
 
 
+def test_secrets_are_also_those_of_the_page_and_the_centre(tmp_path: Path) -> None:
+    names = ("PAGE", "POST", "PROXY", "BROKER")
+    (tmp_path / "c.toml").write_text(
+        '[site]\nstore = "1"\nterminal = "1"\n[web]\ntoken = { env = "PAGE" }\n'
+        '[push.https]\nurl = "https://c.example/"\ntoken = { env = "POST" }\nproxy = { env = "PROXY" }\n'
+        '[push.mqtt]\nhost = "c.example"\nuser = "u"\npassword = { env = "BROKER" }\n'
+    )
+    env = {name: f"secret of {name}" for name in names}
+    assert bundled.secrets(config.load(tmp_path / "c.toml"), env) == set(env.values())
+
+
 def test_secrets_are_those_of_the_channels(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(CONFIG)
     assert bundled.secrets(config.load(tmp_path / "c.toml"), {"DESK_TOKEN": SECRET}) == {SECRET}

@@ -14,9 +14,9 @@ import pytest
 from agent import config
 from agent.channels import send
 from agent.config import describe
-from agent.config.channels import KINDS, WebChannel, Webhook, secrets_of
+from agent.config.channels import KINDS, WebChannel, Webhook
 from agent.config.read import Source
-from agent.config.secret import Secret
+from agent.config.secret import Secret, secrets_of
 from agent.config.show import show
 from agent.outcome import concealed
 from probes.host import resolve
