@@ -185,6 +185,8 @@ def _answered(answer: Answer) -> Outcome:
     status, words = answer.status, f"answered {answer.status} {answer.phrase}".rstrip()
     if status == 409:
         return delivered(words)
+    if status < 200:  # 103 and its like announce an answer; 101 speaks another protocol from here on
+        return failed(f"{words}, which is no receiver's answer; check `url` in [push.https]")
     if status < 300 and (answer.cut or is_page(answer)):
         return failed(f"{words} with a page that no receiver sends; check `url` in [push.https]")
     if status < 300:

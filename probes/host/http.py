@@ -82,6 +82,8 @@ class Session:
         if self._open is not None and self._open[0] == target:
             answer = self._speak(host, request)
             if answer.status or answer.timed_out:
+                if _is_no_end(answer):
+                    self.close()
                 return Exchange(Reach(target.host, target.port), answer=answer, seconds=time.monotonic() - began)
         self.close()
         return self._anew(host, request, target, began)
@@ -102,7 +104,7 @@ class Session:
             absolute = self._proxy is not None and target.scheme == "http"
             self._open = (target, connection, _adapter()(connection, request.url, absolute))  # type: ignore[arg-type]
             answer = self._speak(host, request)
-        if answer is None or not answer.status or answer.timed_out or answer.cut:
+        if answer is None or not answer.status or _is_no_end(answer):
             self.close()
         return Exchange(reach, handshake, refusal, answer, time.monotonic() - began)
 
@@ -112,6 +114,11 @@ class Session:
         target, connection, adapter = self._open
         by_proxy = self._proxy if target.scheme == "http" else None
         return _ask(host, connection, adapter, request, by_proxy)
+
+
+def _is_no_end(answer: Answer) -> bool:
+    """Whether more may come on this connection, which the next request would take for its own answer."""
+    return answer.timed_out or answer.cut or answer.status < 200
 
 
 def _adapter() -> type[HTTPAdapter]:

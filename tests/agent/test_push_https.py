@@ -230,6 +230,28 @@ def test_several_go_over_one_connection_and_one_that_was_ended_is_made_anew(town
     assert (len(connections), len(requests)) == (2, 2 * most)
 
 
+@pytest.mark.parametrize("early", ["102 Processing", "103 Early Hints", "199 Whatever"])
+def test_what_only_announces_an_answer_is_none_and_what_follows_is_not_the_next_ones(early: str, town: Town) -> None:
+    served = []
+
+    def serve(connection: socket.socket, _over: threading.Event) -> None:
+        while (asked := read_request(connection)) is not None:
+            served.append(asked)
+            if len(served) == 1:  # taken without more: the connection is kept
+                connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            elif len(served) == 2:
+                connection.sendall(f"HTTP/1.1 {early}\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n".encode())
+            else:
+                connection.sendall(b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")
+
+    with talk.serving(serve) as (port, _), sender(f"http://127.0.0.1:{port}/") as made:
+        first, second, third = (made.send(PARCEL) for _ in range(3))
+    assert first.ok
+    assert (second.ok, second.permanent) == (False, False)
+    assert second.detail == f"answered {early}, which is no receiver's answer; check `url` in [push.https]"
+    assert third.detail == "answered 500 Oh; ask the centre", "not the 204 that was left over"
+
+
 def test_a_certificate_that_changes_is_taken_without_a_restart(town: Town, tmp_path: Path) -> None:
     """Ours on the disk, renewed in time: the next report goes out with the new one."""
     seen: list[str] = []
