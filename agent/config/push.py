@@ -17,6 +17,9 @@ from probes.model import HostName, PathText, Port, Seconds, Text, Url
 
 Quota = Annotated[int, Meta(ge=10, le=100_000)]
 _LEVEL = re.compile(r"[^/+#\x00-\x1f\x7f]+")
+_NO_HOST = re.compile(r"[\s\\%\x00-\x1f\x7f]")
+LONGEST_LABEL = 63
+"""Of a host name: what stands between two dots."""
 
 
 class Centre(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,9 +134,34 @@ def _check_centre(centre: Centre, name: str, notes: Notes) -> None:
 
 
 def _check_https(https: HttpsPush, notes: Notes) -> None:
-    found = urlsplit(https.url)
-    if found.scheme != "https" and not _is_this_pc(found.hostname or ""):
+    if not _leads_somewhere(https.url):
+        notes.expected(("push", "https", "url"), "a URL with a host, and a port of 1..65535 if any", https.url)
+    elif urlsplit(https.url).scheme != "https" and not _is_this_pc(urlsplit(https.url).hostname or ""):
         notes.expected(("push", "https", "url"), "https:// (plain http only to this PC itself)", https.url)
+    if isinstance(https.proxy, str) and not _leads_somewhere(https.proxy):
+        notes.expected(("push", "https", "proxy"), "a URL with a host, and a port of 1..65535 if any", https.proxy)
+
+
+def _leads_somewhere(url: str) -> bool:
+    """Whether its host can be one, and its port."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        labels = host.removesuffix(".").split(".")
+        encoded = [label if label.isascii() else label.encode("idna").decode("ascii") for label in labels]
+    except ValueError:  # UnicodeError is one
+        return False
+    if ":" in host:
+        return _is_address(host) and port != 0
+    return port != 0 and all(0 < len(label) <= LONGEST_LABEL for label in encoded) and _NO_HOST.search(host) is None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_mqtt(mqtt: MqttPush, store: str, terminal: str, notes: Notes) -> None:
