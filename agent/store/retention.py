@@ -57,7 +57,7 @@ def expire(db: sqlite3.Connection, before: float, now: float) -> int:
         ("DELETE FROM note WHERE at < ? AND incident NOT IN (SELECT id FROM incident)", before),
         ("DELETE FROM outbox WHERE state <> 'waiting' AND finished < ?", before),
         ("DELETE FROM outbox WHERE state = 'waiting' AND created < ?", min(before, now - UNTOLD_S)),
-        ("DELETE FROM parcel WHERE at < ?", min(before, now - UNTOLD_S)),
+        ("DELETE FROM parcel WHERE at < ?", now - UNTOLD_S),  # however long the past is kept
     ):
         dropped += db.execute(sql, (value,)).rowcount
     return dropped + db.execute(_TOLD_OF_NOTHING).rowcount

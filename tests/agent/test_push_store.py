@@ -105,7 +105,9 @@ def test_what_waits_does_not_push_the_past_out(store: Store) -> None:
     assert (len(store.parcels.index()), len(store.events())) == (300, 100)
 
 
-def test_what_waited_for_a_month_is_forgotten(store: Store) -> None:
+@pytest.mark.parametrize("days_kept", [1, 30, 90, 3650])
+def test_what_waited_for_a_month_is_forgotten_however_long_the_past_is_kept(store: Store, days_kept: int) -> None:
     store.save(Batch(parcels=[kept(1)]))
-    assert store.trim(NOON + 29 * 86400.0, 3600.0, 1 << 30) == 0
-    assert store.trim(NOON + 31 * 86400.0, 3600.0, 1 << 30) == 1
+    assert store.trim(NOON + 29 * 86400.0, days_kept * 86400.0, 1 << 30) == 0
+    assert store.trim(NOON + 31 * 86400.0, days_kept * 86400.0, 1 << 30) == 1
+    assert store.parcels.index() == []
