@@ -79,6 +79,7 @@ def shaking(
     except OSError as error:  # reset before a word was said
         yield Handshake(CLOSED, time.monotonic() - began, error.strerror or str(error)), None
         return
+    _asked[id(wrapped)] = ""
     try:
         # do_handshake() keeps to this over all its reads, so that a server that drips bytes gains nothing
         wrapped.settimeout(max(0.001, host.ends - MARGIN_S - time.monotonic()))
@@ -107,18 +108,18 @@ def _shake(wrapped: ssl.SSLSocket, began: float) -> Handshake:
         outcome, detail = CLOSED, error.strerror or str(error)
     seconds = time.monotonic() - began
     chain = _chain(wrapped, "get_unverified_chain")
-    complete, wants = outcome == OK, _asked.pop(id(wrapped), None)
-    if outcome in (CLOSED, FAILED) and wants is not None:
+    complete, wants = outcome == OK, _asked.pop(id(wrapped), "")
+    if outcome in (CLOSED, FAILED) and wants:
         outcome = OK  # it wanted a certificate of ours and ended the talk without one: it lives, and it spoke TLS
     return Handshake(
         outcome=outcome,
         seconds=seconds,
         detail=scrub(detail),
-        version=wrapped.version() or wants or "",
+        version=wrapped.version() or wants,
         verify_code=code,
         chain=chain,
         trusted=_chain(wrapped, "get_verified_chain") if outcome == OK else (),
-        wants_certificate=wants is not None,
+        wants_certificate=bool(wants),
         complete=complete,
     )
 
@@ -155,7 +156,10 @@ def _parsed(der: bytes) -> x509.Certificate:
 _lock = threading.Lock()
 _contexts: dict[tuple[str, Certificate | None], tuple[object, ssl.SSLContext]] = {}
 _asked: dict[int, str] = {}
-"""By handshake: the protocol version in which the server asked for a certificate of ours."""
+"""By handshake under way here: the version in which the server asked for a certificate of ours, empty: it did not.
+
+Others shake hands with the same contexts: theirs are not noted, for their ids live on as the ids of others' sockets.
+"""
 
 
 def context(ca_file: str | None = None, certificate: Certificate | None = None) -> ssl.SSLContext:
@@ -247,4 +251,5 @@ def _listen(talk: object, direction: str, version: int, content: int, message: i
         import ssl
 
         with contextlib.suppress(ValueError):  # a version that Python does not know
-            _asked[id(talk)] = ssl.TLSVersion(version).name.replace("_", ".")
+            if id(talk) in _asked:
+                _asked[id(talk)] = ssl.TLSVersion(version).name.replace("_", ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import socket
 import ssl
@@ -228,6 +229,23 @@ def test_a_server_that_wants_our_certificate_is_reachable(host: Host, pki: Pki, 
     assert seen.measurements["tls_version"] == newest.name.removeprefix("TLSv").replace("_", ".")
     assert "the server asks for a client certificate" in seen.evidence
     assert seen.memory["issuers"] == ["Acquirer Trust"]
+
+
+def test_what_somebody_else_was_asked_for_makes_no_dead_server_alive(host: Host, pki: Pki) -> None:
+    """Mail and the broker shake hands with the same contexts; the ids of their sockets are given out again."""
+    context = talk.server_context(pki.good)
+    context.verify_mode = ssl.CERT_REQUIRED
+    pki.root.configure_trust(context)
+    with talk.serving(talk.tls(context)) as (asks, _), talk.serving(talk.close_at_once) as (dead, _):
+        for _attempt in range(10):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", asks)) as plain,
+                tls.context(pki.ca_file).wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+            ):
+                secured.recv(1)
+            assert look(host, dead, pki.ca_file).reason == "tls.closed"
+    assert tls._asked == {}
 
 
 def test_a_server_that_wants_our_certificate_must_still_be_trusted(host: Host, pki: Pki) -> None:
