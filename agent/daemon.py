@@ -228,6 +228,7 @@ class Daemon:
         self._stirred = True
         if isinstance(news, Findings):
             self.bulletin.problems.pop("examination", None)
+            self.house.busy = True
             self._tell(self.known.examined(news, time.time(), valid=self.lookout.examined(news)))
         elif isinstance(news, Delivered):
             self.escalator.answered(news)

@@ -27,8 +27,8 @@ SOON_S = 300.0
 FLUSH_S, COUNT_S, TRIM_S, OTHERS_S = 1800.0, 60.0, 3600.0, 2.0
 """How often what may be lost is saved, availability counted, the past trimmed, other processes listened to where the
 kernel does not tell of them."""
-SPARE_S, SETTLED_S = 300.0, 3600.0
-"""How often memory is given back, and how often all of it is looked through."""
+SPARE_S, SETTLED_S = 60.0, 3600.0
+"""How often memory is given back while something happens, and how often all of it is looked through."""
 WARM_S = 16.0
 """When everything has been looked at, and what is in memory is there to stay."""
 
@@ -48,9 +48,12 @@ class House:
         """By open incident: who has it in hand."""
         self.silenced_until: float | None = None
         """Unix time."""
-        self._since = time.time()
+        self._told: set[tuple[str, float, str]] | None = None
+        """Who is known to have which incident in hand, since when; None: nobody looked yet."""
         self._at = dict.fromkeys(("flush", "count", "trim", "others", "spare"), 0.0)
         self._settle_at = 0.0
+        self.busy = False
+        """Something out of the ordinary was done, which takes memory for a while."""
 
     def open(self, now: float, ear: Ear, place: str | None) -> None:
         """The keeper is open. `ear` hears when the state file in `place` is written to."""
@@ -101,8 +104,9 @@ class House:
         if now >= self._settle_at:
             self._settle_at = now + SETTLED_S
             thrift.settle()
-        else:
+        elif self.busy:
             thrift.give_back()
+            self.busy = False
 
     def _listen(self) -> None:
         if self._place is not None:
@@ -156,12 +160,18 @@ class House:
 
     def read_notes(self) -> None:
         """Who has which incident in hand, and until when nobody is told of anything."""
-        now, notes = time.time(), {}
+        now, notes, known = time.time(), {}, self._told
+        told = set(known or ())
         for incident in self.known.book.open:
             written = self.keeper.notes(incident.id)
-            if written and (written[-1].until is None or written[-1].until > now):
-                note = notes[incident.id] = written[-1]  # who took charge last has it, and may have had it long enough
-                if note.at > self._since and note != self.notes.get(incident.id):
+            for note in written:
+                which = (incident.id, note.at, note.by)
+                if which not in told and known is not None:
                     self.taken_charge(incident, note)
+                told.add(which)
+            if written and (written[-1].until is None or written[-1].until > now):
+                notes[incident.id] = written[-1]  # who took charge last has it, and may have had it for long enough
+        opened = {incident.id for incident in self.known.book.open}
+        self._told = {which for which in told if which[0] in opened}
         self.notes = notes
         self.silenced_until = max((each.until for each in self.keeper.silences(now)), default=None)
