@@ -94,6 +94,8 @@ class Centre:
             line.look_at = 0.0
         for one in self._stock.waiting.values():
             self._queue(one)
+        for line in self._lines.values():
+            line.spread()
 
     def about_to_report(self) -> None:
         """A new report is about to replace the file with the last one: what is there alone is kept first."""

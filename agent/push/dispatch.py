@@ -116,6 +116,8 @@ class Dispatch:
             self.pushed += 1
             if hand.key == self._stock.newest:
                 self._unsaved().marks[f"push.seq.{line.way}"] = str(one.seq)
+        if not len(line.queue):
+            line.emptied()
         if hand.kind != "report":
             line.take_breath(now)
 

@@ -82,6 +82,12 @@ class Line:
         soon = now + _draw() * min(self.splay, START_S)
         self.rests_until = min(self.rests_until, soon) if self.rests_until > now else soon
         self.look_at = self.attend_at = 0.0
+        self.spread()
+
+    def spread(self) -> None:
+        """What waits from before leaves at a pace of its own: nobody knows yet whether the centre comes back itself."""
+        if len(self.queue) and not self.pause:
+            self.pause = order.pause(len(self.queue), self.splay, _draw())
 
     # --- what came of an attempt --------------------------------------------------------------------------------------
 
@@ -94,6 +100,10 @@ class Line:
             self.trouble = self.other_trouble = ""
             self.refused = False
         self.standing = True
+
+    def emptied(self) -> None:
+        """All has left: whatever comes now is news, and need not be spread."""
+        self.pause = 0.0
 
     def failed(self, outcome: Outcome, now: float) -> None:
         """It did not, and may later."""
@@ -115,8 +125,6 @@ class Line:
 
     def take_breath(self, now: float) -> None:
         """After one more of many older reports has left."""
-        if not len(self.queue):
-            self.pause = 0.0
         self.paused_until = now + self.pause * (0.5 + _draw())
 
     def problem(self) -> str | None:

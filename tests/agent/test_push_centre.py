@@ -95,6 +95,30 @@ def test_the_newest_overtakes_older_ones_that_are_on_their_way(street: Street) -
     assert history == sorted(history)
 
 
+@pytest.mark.parametrize("splay", [60, 300])
+@pytest.mark.parametrize("how", ["restart", "reload"])
+def test_a_queue_of_an_earlier_life_is_spread_like_any_other(street: Street, how: str, splay: int) -> None:
+    """A thousand tills that get power again, or a new configuration, do not tell all their past in one second."""
+    till = street.till(splay=splay)
+    street.hub.down()
+    till.run(3000, till.report, every=30)
+    assert till.centre.counts()["reports_waiting"] == 100
+    street.hub.up()
+    if how == "restart":
+        till = street.again(till)
+    else:
+        other = msgspec.structs.replace(HTTPS, url="https://other.example/", splay=splay)
+        till.centre.reload(till.plan(Push(https=other)))
+    till.run(2 * splay)
+    assert street.hub.seqs == [100, *range(1, 100)]
+    arrived = [at for at, _ in street.hub.got]
+    assert 0.4 * splay < arrived[-1] - arrived[0] < 1.2 * splay
+    assert max(sum(at <= each < at + splay / 10 for each in arrived) for at in arrived) <= 45
+    since = street.clock.now
+    till.run(60, till.report, every=5)
+    assert [at - since for at, _ in street.hub.got[100:]] == [5.0 * number for number in range(1, 13)], "news is not"
+
+
 @pytest.mark.parametrize("moment", [0.0, 2.0, 5.0, 40.0])
 def test_a_kill_loses_nothing(street: Street, moment: float) -> None:
     till = street.till()
