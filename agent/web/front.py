@@ -1,8 +1,8 @@
-"""Who gets a connection, for how long, and with which TLS? waitress, held short.
+"""Who gets a connection? waitress, held short.
 
 waitress gives an idle or dripping connection as long as it likes to drip, counts time by the wall clock, wakes every
 second and speaks no TLS. Here whoever does not get on is closed, newcomers take the place of whoever waits longest,
-nothing wakes while nobody looks, and TLS is spoken in the same thread.
+nothing wakes while nobody looks, and TLS is spoken in the same thread (`agent.web.reader`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
-from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ThreadedTaskDispatcher
 
-from agent.web.app import STATUS, dress, text
+from agent.web.reader import SEND_S, Connection, Secured
 
 if TYPE_CHECKING:
     import ssl
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
 THREADS = 2
 CONNECTIONS = 100
 BACKLOG = 128
-SHAKE_S, READ_S, IDLE_S, SEND_S = 5.0, 10.0, 15.0, 20.0
-"""How long a connection may shake hands, take to say what it wants, wait between two requests, take its answer in."""
+HELD_BYTES = 16 << 20
+"""What may wait for readers who do not take it in: all of them together. One alone may have more."""
 PAUSE_S = 1.0
 """Where this process has no file to spare."""
 JOIN_S = 1.0
@@ -39,170 +37,49 @@ JOIN_S = 1.0
 HEADER_BYTES = 8192
 RECORD = 16384
 """Bytes of a TLS record: what one read takes."""
+WATERMARK = 2 << 20
+"""Bytes that wait for one reader, with which a thread adds no more. An answer is added whole, whatever its size."""
 OUT_OF_FILES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress brings no types
-    """What is no HTTP, or too much of it, is told so in our words: waitress would repeat what was sent."""
+class _Answering(ThreadedTaskDispatcher):  # type: ignore[misc]  # waitress brings no types
+    """The threads that answer. waitress would count one that could not be started, and wait for its end."""
 
-    def execute(self) -> None:
-        code = self.request.error.code
-        line = STATUS.get(code, STATUS[400])
-        self.status, headers, body = dress(text(code if code in STATUS else 400, line[4:].lower() + "\n"), {})
-        self.response_headers.extend(each for each in headers if each[0] != "Content-Length")
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class _Connection(HTTPChannel):  # type: ignore[misc]
-    """One reader. It has to get on with it."""
-
-    error_task_class = _Refusal
-    patience: Callable[[], float] | None = None
-
-    def __init__(self, server: Server, sock: socket.socket, addr: Any, adj: Adjustments, map: Any) -> None:
-        self._answered = 0
-        self._doing: tuple[str, Any, int] = ("", None, 0)
-        self.since = time.monotonic()
-        super().__init__(server, sock, addr, adj, map)
-
-    def service(self) -> None:
-        """One more request is answered, in a thread of the server."""
-        self._answered += 1
-        super().service()
-
-    def phase(self) -> tuple[str, float]:
-        """What it is about, and how long that may take."""
-        if self.requests:
-            return "answer", math.inf  # ours to get on with
-        if self.total_outbufs_len:
-            return "send", SEND_S
-        return ("read", READ_S) if self.request is not None else ("idle", READ_S if not self._answered else IDLE_S)
-
-    def deadline(self, now: float) -> float:
-        """By when it has to get on."""
-        phase, limit = self.phase()
-        doing = (phase, self.request, self._answered)
-        if doing != self._doing:
-            self._doing, self.since = doing, now
-        return self.since + limit
-
-
-class _Secured(_Connection):
-    """One reader, behind TLS. SSL objects are not for two threads at once."""
-
-    def __init__(self, server: Server, sock: ssl.SSLSocket, addr: Any, adj: Adjustments, map: Any) -> None:
-        self._tls = threading.Lock()
-        self._shaking, self._must_write = True, False
-        super().__init__(server, sock, addr, adj, map)
-
-    def phase(self) -> tuple[str, float]:
-        return ("shake", SHAKE_S) if self._shaking else super().phase()
-
-    def readable(self) -> bool:
-        return not self._must_write if self._shaking else bool(super().readable())
-
-    def writable(self) -> bool:
-        return self._must_write or self.will_close if self._shaking else bool(super().writable())
-
-    def handle_write(self) -> None:
-        if self._shaking and not self.will_close:
-            self._shake()
-        else:
-            super().handle_write()
-
-    def handle_read(self) -> None:
-        if self._shaking:
-            self._shake()
-            return
-        while self.connected and not self.will_close:
-            try:
-                super().handle_read()
-            except _NothingYet:
-                return
-            with self._tls:
-                if self.socket is None or not self.socket.pending():
-                    return
-
-    def _shake(self) -> None:
-        import ssl
-
-        self._must_write = False
+    def start_new_thread(self, target: Any, thread_no: int) -> None:
+        """Raises RuntimeError where there is none to be had."""
         try:
-            with self._tls:
-                self.socket.do_handshake()
-        except ssl.SSLWantReadError:
-            return
-        except ssl.SSLWantWriteError:
-            self._must_write = True
-        except OSError:
-            self.handle_close()  # not TLS, or none that will do: nothing to say to that
-        else:
-            self._shaking = False
-
-    def recv(self, size: int) -> bytes:
-        import ssl
-
-        try:
-            with self._tls:
-                data: bytes = self.socket.recv(size)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise _NothingYet from None
-        if not data:
-            self.handle_close()
-        return data
-
-    def send(self, data: bytes, do_close: bool = True) -> int:
-        import ssl
-
-        try:
-            with self._tls:
-                return int(self.socket.send(data))
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return 0
-
-
-class _NothingYet(Exception):
-    """The record is not complete."""
+            super().start_new_thread(target, thread_no)
+        except BaseException:
+            self.threads.discard(thread_no)
+            raise
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
     """The listening socket, its thread, and two threads that answer."""
 
     def __init__(self, application: Any, address: str, port: int, context: ssl.SSLContext | None) -> None:
-        """Opens the port. Raises OSError."""
+        """Opens the port. Raises OSError, and RuntimeError where no thread can be had; nothing is left behind then."""
         self.context = context
         self._deaf_until = 0.0
-        sock = _listening(address, port)
-        try:
-            adjustments = Adjustments(
-                threads=THREADS,
-                ident=None,
-                expose_tracebacks=False,
-                clear_untrusted_proxy_headers=False,  # they are not looked at
-                log_socket_errors=False,
-                connection_limit=1 << 20,  # counted here
-                max_request_header_size=HEADER_BYTES,
-                max_request_body_size=1,
-                recv_bytes=RECORD,
-                backlog=BACKLOG,
-                url_scheme="http" if context is None else "https",
-                sockets=[sock],
-            )
-            dispatcher = ThreadedTaskDispatcher()
-            info = (sock.family, sock.type, sock.proto, sock.getsockname())
-            super().__init__(
-                application, {}, True, sock, dispatcher=dispatcher, adj=adjustments, sockinfo=info, bind_socket=False
-            )
-        except BaseException:
-            sock.close()
-            raise
-        dispatcher.set_thread_count(THREADS)
         self.died = ""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
-        self._thread.start()
+        dispatcher, places = _Answering(), dict[int, Any]()
+        sock = _listening(address, port)
+        try:
+            info = (sock.family, sock.type, sock.proto, sock.getsockname())
+            adj = _adjustments(sock, "http" if context is None else "https")
+            super().__init__(
+                application, places, True, sock, dispatcher=dispatcher, adj=adj, sockinfo=info, bind_socket=False
+            )
+            dispatcher.set_thread_count(THREADS)
+            self._thread.start()
+        except BaseException:
+            dispatcher.shutdown(timeout=JOIN_S)
+            for each in list(places.values()):  # the trigger's pipe, and the socket
+                each.close()
+            sock.close()
+            raise
 
     @property
     def alive(self) -> bool:
@@ -246,6 +123,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
                 connection.handle_close()
             else:
                 soonest = min(soonest, deadline)
+        self._hold_less()
         return None if math.isinf(soonest) and not self.active_channels else min(SEND_S, soonest - now + 0.05)
 
     def readable(self) -> bool:
@@ -272,17 +150,49 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         conn.setblocking(False)
         self.set_socket_options(conn)
         if self.context is None:
-            _Connection(self, conn, addr, self.adj, map=self._map)
+            Connection(self, conn, addr, self.adj, map=self._map)
         else:
             secured = self.context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
-            _Secured(self, secured, addr, self.adj, map=self._map)
+            Secured(self, secured, addr, self.adj, map=self._map)
+
+    def _hold_less(self) -> None:
+        """Whoever has taken longest over its answer goes without, where too much waits to be taken."""
+        waiting = sorted((each for each in self.active_channels.values() if each.total_outbufs_len), key=_since)
+        held = sum(each.total_outbufs_len for each in waiting)
+        for connection in waiting[:-1]:
+            if held <= HELD_BYTES:
+                break
+            held -= connection.total_outbufs_len
+            connection.handle_close()
 
     def _make_room(self) -> bool:
-        waiting = [each for each in self.active_channels.values() if not each.requests]
+        waiting = [each for each in self.active_channels.values() if each.phase()[0] != "answer"]
         if not waiting:
             return False
-        min(waiting, key=lambda each: each.since).handle_close()
+        min(waiting, key=_since).handle_close()
         return True
+
+
+def _since(connection: Connection) -> float:
+    return connection.since
+
+
+def _adjustments(sock: socket.socket, scheme: str) -> Adjustments:
+    return Adjustments(
+        threads=THREADS,
+        ident=None,
+        expose_tracebacks=False,
+        clear_untrusted_proxy_headers=False,  # they are not looked at
+        log_socket_errors=False,
+        connection_limit=1 << 20,  # counted here
+        max_request_header_size=HEADER_BYTES,
+        max_request_body_size=1,
+        recv_bytes=RECORD,
+        outbuf_high_watermark=WATERMARK,
+        backlog=BACKLOG,
+        url_scheme=scheme,
+        sockets=[sock],
+    )
 
 
 def _listening(address: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agent.web import front
+from agent.web import front, reader
 from tests.agent.rawhttp import CANARY, answer, requests
 from tests.agent.webpages import Shown, shown, until
 
@@ -100,7 +100,7 @@ def drip(sock: socket.socket, letters: bytes, pause: float, until_s: float) -> b
 
 
 def test_who_drips_is_closed_however_often_a_letter_comes(page: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "READ_S", 0.6)
+    monkeypatch.setattr(reader, "READ_S", 0.6)
     with page.connect() as sock:
         assert drip(sock, b"GET / HTTP/1.1\r\nX: " + b"a" * 500, 0.05, 5.0)
 
@@ -108,8 +108,8 @@ def test_who_drips_is_closed_however_often_a_letter_comes(page: Shown, monkeypat
 def test_who_says_nothing_is_closed_and_so_is_who_has_nothing_more_to_ask(
     page: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "READ_S", 0.3)
-    monkeypatch.setattr(front, "IDLE_S", 0.3)
+    monkeypatch.setattr(reader, "READ_S", 0.3)
+    monkeypatch.setattr(reader, "IDLE_S", 0.3)
     with page.connect() as silent, page.connect() as kept:
         assert page.again(kept, "/healthz").status == 200
         assert silent.recv(1) == b""
@@ -117,7 +117,7 @@ def test_who_says_nothing_is_closed_and_so_is_who_has_nothing_more_to_ask(
 
 
 def test_who_does_not_read_its_answer_is_closed(page: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "SEND_S", 0.5)
+    monkeypatch.setattr(reader, "SEND_S", 0.5)
     large = page.sight.take()
     assert large is not None
     large.data = b"x" * 8_000_000
@@ -176,14 +176,98 @@ def test_callers_that_hang_up_at_once_leave_nothing_behind(page: Shown) -> None:
     assert page.page.problems() == []
 
 
-def test_many_requests_at_once_on_one_connection_are_answered_in_order(page: Shown) -> None:
+def asking(page: Shown, path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{page.port}", *headers, "", ""]).encode()
+
+
+def test_who_asks_again_before_the_answer_came_gets_that_answer_and_is_closed(page: Shown) -> None:
+    found = page.raw(asking(page, "/healthz") + asking(page, "/nope") * 99)
+    assert statuses(found) == [200]
+    assert b"\r\nconnection: close\r\n" in found.lower()
+    assert found.endswith(b"\r\n\r\nok\n")
+
+
+def test_an_empty_line_before_or_behind_a_request_is_no_request(page: Shown) -> None:
     with page.connect() as sock:
-        host = f"Host: 127.0.0.1:{page.port}\r\n\r\n"
-        sock.sendall("".join(f"GET /{path} HTTP/1.1\r\n{host}" for path in ("healthz", "nope") * 50).encode())
-        found = b""
-        while len(statuses(found)) < 100 or not found.endswith(b"not found\n"):
-            found += sock.recv(65536)
-        assert statuses(found) == [200, 404] * 50
+        for _ in range(3):
+            sock.sendall(b"\r\n" + asking(page, "/healthz") + b"\r\n")
+            found = b""
+            while not found.endswith(b"\r\n\r\nok\n"):
+                more = sock.recv(65536)
+                assert more
+                found += more
+            assert statuses(found) == [200]
+
+
+def hoard(page: Shown, stack: ExitStack, data: bytes) -> socket.socket:
+    """Asks, and takes nothing in."""
+    sock = stack.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", page.port))
+    sock.sendall(data)
+    return sock
+
+
+def held(page: Shown) -> int:
+    return sum(each.total_outbufs_len for each in list(page.server.active_channels.values()))
+
+
+def test_whoever_asks_for_hundreds_of_large_answers_at_once_is_given_one_and_keeps_nobody_from_looking(
+    page: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "SEND_S", 2.0)
+    large = page.sight.take()
+    assert large is not None
+    large.data = b"x" * 3_000_000  # more than what sockets of loopback swallow
+    most, end = 0, time.monotonic() + 2.5
+    with ExitStack() as stack:
+        for _ in range(3):
+            hoard(page, stack, asking(page, "/health.json") * 100)
+        while time.monotonic() < end:
+            began = time.monotonic()
+            assert page.ask("/healthz").status == 200
+            assert time.monotonic() - began < 1.0
+            most = max(most, held(page))
+            time.sleep(0.05)
+        until(lambda: not page.server.active_channels)
+    assert 0 < most < 3 * 3_001_000
+
+
+def test_what_waits_for_readers_who_do_not_take_it_in_is_bounded_for_all_of_them_together(
+    page: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "HELD_BYTES", 8_000_000)
+    large = page.sight.take()
+    assert large is not None
+    large.data = b"x" * 8_000_000
+    with ExitStack() as stack:
+        for _ in range(4):
+            hoard(page, stack, asking(page, "/health.json"))
+            until(lambda: 0 < held(page) <= 8_000_000)
+        until(lambda: len(page.server.active_channels) < 4)
+        assert page.ask("/healthz").status == 200
+        assert held(page) <= 8_000_000
+        assert len(page.ask("/health.json").body) == 8_000_000  # the last who came is served
+
+
+def test_a_thread_that_waits_for_a_reader_is_not_waited_for(page: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were there more to an answer than the watermark, in parts, its reader would still have to get on."""
+    monkeypatch.setattr(reader, "SEND_S", 0.5)
+    monkeypatch.setattr(page.server.adj, "outbuf_high_watermark", 1_000_000, raising=False)
+    application, parts = page.server.application, [b"x" * 1_000_000] * 40
+
+    def endless(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "40000000")])
+        return parts
+
+    with ExitStack() as stack:
+        page.server.application = endless
+        for _ in range(front.THREADS):
+            hoard(page, stack, asking(page, "/"))
+        until(lambda: len(page.server.active_channels) == front.THREADS)
+        until(lambda: held(page) > 1_000_000)
+        page.server.application = application
+        assert page.ask("/healthz").status == 200
 
 
 def test_nothing_of_all_this_is_written_to_stderr(page: Shown, capfd: pytest.CaptureFixture[str]) -> None:
