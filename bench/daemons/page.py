@@ -39,9 +39,9 @@ Written by `python -m bench --daemons --write` as root ({minutes}), all daemons 
 All look at the same things every 30 s, over one cable, in a network namespace. Processor time is user and system time
 with all children, by the hour. Memory is PSS, in which promises are made. As the benchmark is in Python too, PSS
 flatters posagent here: *alone* counts whole what nobody else on a till uses, all but the libraries that systemd maps.
-Written is what went to a real disk, and twice what was written when told to stop: posagent keeps what is well in memory
-for half an hour. Start-up is not counted. Prometheus, which scrapes the exporters, usually runs elsewhere and is told
-apart.
+Written is what went to a real disk: posagent's reports while nothing changes, every ten minutes, and what it saves each
+half hour (in the short form what it writes when told to stop stands for that). Start-up is not counted. Prometheus,
+which scrapes the exporters, usually runs elsewhere and is told apart.
 """
 KNOWN = """*Known* is what each calls proven: posagent an open incident (its default: three looks, every 5 s while in
 doubt); Monit two cycles; Prometheus an alert after two scrapes (rules every 15 s, `for: 30s`); Icinga 2 a hard state of
