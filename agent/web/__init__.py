@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.config.secret import CannotReadSecret, resolve_secret
 from agent.config.web import Web, WebTls, address
+from agent.web.passing import Passing
 from agent.web.sight import Sight
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Page:
         self._app: App | None = None
         self._problem = ""
         self._tls_problem = ""
+        self._reopened = Passing()
         self._certificates: tuple[object, ...] = ()
         self._again_at = 0.0
 
@@ -55,6 +57,8 @@ class Page:
             self._problem = f"no status page: {error}"
         except OSError as error:
             self._problem = f"no status page: cannot listen on {self._settings.listen}: {_cause(error)}"
+        except RuntimeError as error:  # the limit of threads, of this service or of the PC
+            self._problem = f"no status page: cannot start its threads: {error}"
 
     def _open(self) -> None:
         from agent.web.app import App
@@ -68,8 +72,9 @@ class Page:
             if context is None:
                 return
         hush()
-        self._app = App(self.sight, guard, Past(self._state))
-        self._server = Server(self._app, *address(self._settings.listen), context)
+        app = App(self.sight, guard, Past(self._state))
+        self._server = Server(app, *address(self._settings.listen), context)
+        self._app = app
 
     def _guard(self) -> Guard:
         from agent.web.guard import Guard
@@ -97,7 +102,8 @@ class Page:
             cause = self._server.died
             self.stop(GRACE_S)
             self.start()
-            self._problem = self._problem or f"the status page failed and was opened again: {cause}"
+            if self._server is not None:
+                self._reopened.say(f"the status page failed and was opened again: {cause}")
         else:
             self._renew()
 
@@ -115,13 +121,15 @@ class Page:
 
     def problems(self) -> list[str]:
         """What is the matter with it, one sentence each."""
-        inside = "" if self._app is None else self._app.trouble
-        return [each for each in (self._problem, self._tls_problem, inside) if each]
+        inside = "" if self._app is None else self._app.trouble.told
+        reopened = "" if self._server is None else self._reopened.told
+        return [each for each in (self._problem, self._tls_problem, reopened, inside) if each]
 
     def arrange(self, settings: Web) -> None:
         """A new configuration, or new files behind the old one. Who looks is not disturbed if the place is the same."""
         same_place = settings.listen == self._settings.listen and settings.tls == self._settings.tls
         self._settings = settings
+        self._reopened.forget()
         if self._server is not None and self._app is not None and same_place and self._server.alive:
             try:
                 self._app.guard = self._guard()
@@ -129,6 +137,7 @@ class Page:
                 self.stop(GRACE_S)
                 self._problem = f"no status page: {error}"
             else:
+                self._app.trouble.forget()
                 self._renew()
             return
         self.stop(GRACE_S)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.web.guard import WRONG_HOST, Guard
+from agent.web.passing import Passing
 from agent.web.sight import Content, Sight
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class App:
 
     def __init__(self, sight: Sight, guard: Guard, past: Past) -> None:
         self.sight, self.guard, self.past = sight, guard, past
-        self.trouble = ""
+        self.trouble = Passing()
         """What went wrong inside; it should not."""
         self._files: dict[str, tuple[int, Content]] = {}
         self._shipped = {f"/static/{path.relative_to(STATIC).as_posix()}": path for path in _shipped()}
@@ -95,7 +96,7 @@ class App:
         try:
             answer = self._answer(environ)
         except Exception as error:  # noqa: BLE001 -- whatever is asked, the agent goes on, and says what happened
-            self.trouble = f"the page could not answer: {type(error).__name__}: {error}; please report this"
+            self.trouble.say(f"the page could not answer: {type(error).__name__}: {error}; please report this")
             answer = text(500, "the agent could not answer; `posagent status` says more\n")
         status, headers, body = dress(answer, environ)
         start_response(status, headers)

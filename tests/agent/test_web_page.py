@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from agent.web import Page, Sight, app
 from agent.web.past import Past
 from probes.model import Status
 from tests.agent.daemons import stamp
-from tests.agent.webpages import encoded, free_port, shown, until
+from tests.agent.webpages import Shown, encoded, free_port, shown, until
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -421,3 +424,75 @@ def test_a_server_that_dies_is_opened_again_and_that_is_said(monkeypatch: pytest
             "the status page failed and was opened again: ZeroDivisionError: division by zero"
         ]
         assert page.ask("/healthz").status == 200
+
+
+def test_what_failed_and_went_on_is_told_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown() as page, monkeypatch.context() as broken:
+        broken.setattr(page.sight, "take", lambda language=None: 1 / 0)
+        broken.setattr(page.server, "_tend", lambda now: 1 / 0)
+        until(lambda: broke(page) and not page.server.alive)
+        page.page.tend(time.monotonic() + 100)
+        page.ask("/health.json")
+        broken.undo()
+        told = [
+            "the status page failed and was opened again: ZeroDivisionError: division by zero",
+            "the page could not answer: ZeroDivisionError: division by zero; please report this",
+        ]
+        assert page.page.problems() == told
+        real = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 590)
+        assert page.page.problems() == told
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 600)
+        assert page.page.problems() == []
+
+
+def broke(page: Shown) -> bool:
+    """The server comes round when somebody calls."""
+    with suppress(OSError):
+        page.connect().close()
+    return True
+
+
+def test_a_reload_is_the_end_of_what_failed_and_went_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with shown() as page, monkeypatch.context() as broken:
+        broken.setattr(page.sight, "take", lambda language=None: 1 / 0)
+        broken.setattr(page.server, "_tend", lambda now: 1 / 0)
+        until(lambda: broke(page) and not page.server.alive)
+        page.page.tend(time.monotonic() + 100)
+        page.ask("/health.json")
+        assert len(page.page.problems()) == 2
+        page.page.arrange(page.page._settings)
+        assert page.page.problems() == []
+
+
+@pytest.mark.parametrize("had", [0, 1, 2])
+def test_without_threads_to_be_had_there_is_no_page_and_nothing_is_left_behind(
+    had: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the three that a page needs."""
+    port, start = free_port(), threading.Thread.start
+    began: list[threading.Thread] = []
+
+    def scarce(thread: threading.Thread) -> None:
+        if len(began) >= had:
+            raise RuntimeError("can't start new thread")
+        began.append(thread)
+        start(thread)
+
+    page = page_on(port)
+    files, running = len(os.listdir("/proc/self/fd")), threading.active_count()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", scarce)
+        before = time.monotonic()
+        page.start()
+        assert time.monotonic() - before < 0.5
+    assert len(began) == had
+    assert page.problems() == ["no status page: cannot start its threads: can't start new thread"]
+    until(lambda: threading.active_count() == running)
+    assert len(os.listdir("/proc/self/fd")) == files
+    page.tend(time.monotonic() + 100)
+    try:
+        assert page.problems() == []
+        assert Shown(page, page.sight, port).ask("/healthz").status == 503
+    finally:
+        page.stop(1.0)
