@@ -30,6 +30,8 @@ RESTORE_S = 5.0
 """How soon a state file that could not be read at the start is asked again."""
 LOOK_AFTER_S = 5.0
 """How often it is seen to that no attempt hangs."""
+TILL = "push.till"
+"""The mark in the state file that says which till what waits there is of."""
 
 
 class HasConfig(Protocol):
@@ -81,7 +83,7 @@ class Centre:
         """Take up what waited in an earlier life: once the keeper is open, before the first report."""
         if not self._lines or self._stock.restored:
             return
-        mark = self._keeper.mark
+        mark, own = self._keeper.mark, set(self._stock.waiting)
         if not self._stock.restore(self._lines, lambda way: _number(mark(f"push.seq.{way}"))):
             self._restore_at = time.monotonic() + RESTORE_S
             return
@@ -94,6 +96,11 @@ class Centre:
             line.look_at = 0.0
         for one in self._stock.waiting.values():
             self._queue(one)
+        till, now_called = mark(TILL), self._dispatch.till.mark()
+        if till != now_called:
+            if till is not None:
+                self._dispatch.forsake(self._lines.values(), set(self._stock.waiting) - own, time.time())
+            self._ways.unsaved().marks[TILL] = now_called
         for line in self._lines.values():
             line.spread()
 
@@ -205,6 +212,8 @@ class Centre:
         """What a new state file must hold of this."""
         batch = self._stock.everything(line.hand for line in self._lines.values() if line.hand is not None)
         batch.marks.update({f"push.gap.{line.way}": mark for line in self._lines.values() if (mark := line.gap_mark())})
+        if self._stock.restored:
+            batch.marks[TILL] = self._dispatch.till.mark()
         return batch
 
     # --- configuration ------------------------------------------------------------------------------------------------
@@ -228,7 +237,11 @@ class Centre:
                 self._lines[way] = self._new_line(way, settings, till, line)
             if way in self._lines:
                 self._lines[way].begin(now)
-        self._dispatch.till = till
+        if till != self._dispatch.till:
+            self._dispatch.till = till
+            self._dispatch.forsake(self._lines.values(), set(self._stock.waiting), time.time())
+            if self._stock.restored:
+                self._ways.unsaved().marks[TILL] = till.mark()
 
     def _new_line(self, way: WayName, settings: Settings, till: Till, before: Line | None) -> Line:
         self._generation += 1

@@ -6,7 +6,7 @@ last was answered, so that the newest report never waits behind older ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from agent.journal import Priority
@@ -128,7 +128,7 @@ class Dispatch:
         )  # fmt: skip
         line.refused = True
         if one is not None:
-            self._lose(line, [one], "refused", wall)
+            self.lose(line, [one], "refused", wall)
         elif hand.kind == "gap":
             line.gap = None  # it was said in the log
             self._note_gap(line)
@@ -143,11 +143,12 @@ class Dispatch:
         """No more may wait than the quota says."""
         excess = line.queue.excess(line.settings.quota, self._stock.newest)
         hand = line.hand.key if line.hand is not None else ""
-        self._lose(line, [one for one in excess if one.key != hand], "quota", wall)
+        self.lose(line, [one for one in excess if one.key != hand], "quota", wall)
         full = [one for one in self._stock.too_many_in_memory() if line.way in one.ways and one.key != hand]
-        self._lose(line, full, "memory", wall)
+        self.lose(line, full, "memory", wall)
 
-    def _lose(self, line: Line, lost: list[Waiting], cause: str, wall: float) -> None:
+    def lose(self, line: Line, lost: list[Waiting], cause: str, wall: float) -> None:
+        """These will never come: forgotten here, and the centre is told so."""
         if not lost:
             return
         line.lose(lost, cause)
@@ -158,6 +159,13 @@ class Dispatch:
         if not line.losing:
             line.losing = True
             self._record(Event(wall, "reports.dropped", {"why": cause, "way": line.way, "quota": line.settings.quota}))
+
+    def forsake(self, lines: Collection[Line], gone: Collection[str], wall: float) -> None:
+        """This till has another name since: what it said under the old one is not said under the new."""
+        for line in lines:
+            self.lose(line, [one for one in line.queue if one.key in gone], "renamed", wall)
+            if self._stock.newest in gone:  # it is still in the report file, from where it would be taken up again
+                self._unsaved().marks[f"push.seq.{line.way}"] = str(self._stock.seq)
 
     def _note_gap(self, line: Line) -> None:
         self._unsaved().marks[f"push.gap.{line.way}"] = line.gap_mark()
@@ -216,7 +224,7 @@ class Dispatch:
             if body is not None:  # the state file cannot be asked now
                 line.look_at = now + AGAIN_S
                 return None
-            self._lose(line, [one], "lost", wall)
+            self.lose(line, [one], "lost", wall)
             lost = True  # all of them are told of together
         line.look_at = now
         return None

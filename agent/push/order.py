@@ -48,7 +48,8 @@ class Gap(msgspec.Struct, frozen=True):
     reports: int
     incidents: int = 0
     cause: str = "quota"
-    """One or more of `quota`, `memory` (no disk took them), `refused` (by the centre), `lost` (with the state file)."""
+    """One or more of `quota`, `memory` (no disk took them), `refused` (by the centre), `lost` (with the state file),
+    `renamed` (of a till of another name)."""
 
     def and_also(self, lost: Iterable[Waiting], cause: str) -> Gap:
         """With these as well."""

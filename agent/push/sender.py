@@ -35,6 +35,10 @@ class Till(msgspec.Struct, frozen=True):
     store: str
     terminal: str
 
+    def mark(self) -> str:
+        """For the state file."""
+        return msgspec.json.encode(self).decode()
+
 
 class Parcel(msgspec.Struct, frozen=True):
     """One thing for the centre. The same one has the same `key` at every attempt and through every way."""

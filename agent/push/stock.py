@@ -160,11 +160,13 @@ class Stock:
         found: list[Kept] | None = self._keeper.ask(lambda store: store.parcels.index(), None)
         if found is None:
             return False
+        taken_since = {(one.key, one.way) for batch in (self._unsaved(), self._keeper.pending) for one in batch.done}
         for kept in found:
             for way in set(kept.ways).difference(ways):
                 self._unsaved().done.append(Done(kept.key, way))
-            if kept.key not in self.waiting and not set(kept.ways).isdisjoint(ways):
-                self._enter(kept).ways.intersection_update(ways)
+            left = {way for way in kept.ways if way in ways and (kept.key, way) not in taken_since}
+            if kept.key not in self.waiting and left:
+                self._enter(kept).ways.intersection_update(left)
         self.restored = True
         if not self.newest:
             self._last_report(ways, taken)

@@ -110,24 +110,28 @@ class Double:
 class Pusher:
     """What the daemon does around a Centre."""
 
-    def __init__(self, path: Path, hubs: Mapping[str, Hub], clock: Clock, push: Push) -> None:
+    def __init__(self, path: Path, hubs: Mapping[str, Hub], clock: Clock, push: Push, terminal: str = "T01") -> None:
         self.path, self.hubs, self.clock, self.push = path, hubs, clock, push
         self.keeper = Keeper(path / "health.json", {"STATE_DIRECTORY": str(path)})
         self.keeper.open()
         self.unsaved, self.saves = Batch(), 0
         self.news: queue.SimpleQueue[Pushed] = queue.SimpleQueue()
         self.events: list[Event] = []
+        self.tills: list[Till] = []
         self.log = io.StringIO()
         journal = Journal(self.log, env={})
         ways = Ways(self.news.put, lambda: self.unsaved, self.save, self.events.append, self._make)
+        self.terminal = terminal
         self.centre = Centre(self.plan(push), self.keeper, journal, ways, {})
         self.centre.restore()
 
     def plan(self, push: Push) -> Any:
-        return SimpleNamespace(config=SimpleNamespace(push=push, site=SimpleNamespace(store="0042", terminal="T01")))
+        site = SimpleNamespace(store="0042", terminal=self.terminal)
+        return SimpleNamespace(config=SimpleNamespace(push=push, site=site))
 
     def _make(self, way: WayName, settings: Settings, till: Till, env: Mapping[str, str]) -> Sender:
         hub = self.hubs.get(way)
+        self.tills.append(till)
         return Double(hub, way) if hub is not None else centres.make_sender(way, settings, till, env)
 
     def save(self, durable: bool = False) -> None:
@@ -204,15 +208,15 @@ class Street:
     def hub(self) -> Hub:
         return self.hubs["https"]
 
-    def till(self, push: Push | None = None, **settings: Any) -> Pusher:
+    def till(self, push: Push | None = None, terminal: str = "T01", **settings: Any) -> Pusher:
         """A till, or the next life of it."""
         chosen = push or Push(https=msgspec.structs.replace(HTTPS, **settings))
-        self.tills.append(Pusher(self.path, self.hubs, self.clock, chosen))
+        self.tills.append(Pusher(self.path, self.hubs, self.clock, chosen, terminal))
         return self.tills[-1]
 
-    def again(self, till: Pusher) -> Pusher:
+    def again(self, till: Pusher, terminal: str = "") -> Pusher:
         till.die()
-        return self.till(till.push)
+        return self.till(till.push, terminal or till.terminal)
 
 
 @pytest.fixture
