@@ -12,7 +12,6 @@ A sketch to start from: SQLite stands in for your store, and the statements righ
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import http.server
 import json
@@ -38,7 +37,8 @@ KEEP = "INSERT INTO parcels VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 NEWEST = """
 INSERT INTO tills VALUES (?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (store, terminal) DO UPDATE SET seq = excluded.seq,
   generated_at = excluded.generated_at, payments = excluded.payments, body = excluded.body
-  WHERE tills.seq IS NULL OR excluded.seq > tills.seq OR excluded.generated_at > tills.generated_at
+  WHERE tills.seq IS NULL OR excluded.seq > tills.seq OR (?
+    AND json_extract(excluded.body, '$.agent.started_at') <> json_extract(tills.body, '$.agent.started_at'))
 """
 ONLINE = """
 INSERT INTO tills (store, terminal, online) VALUES (?, ?, ?)
@@ -67,8 +67,11 @@ class Store:
         self._file.executescript("PRAGMA journal_mode=WAL;" + SCHEMA)
         self._one = threading.Lock()
 
-    def take(self, store: str, terminal: str, body: bytes) -> bool:
-        """Keep a report, an incident's event or a gap of this till. False: it was here already."""
+    def take(self, store: str, terminal: str, body: bytes, *, newest: bool = False) -> bool:
+        """Keep a report, an incident's event or a gap of this till. False: it was here already.
+
+        `newest`: the till said that no newer one exists. Only then may the numbers have begun anew, with a new disk.
+        """
         try:
             said: dict[str, Any] = json.loads(body)
             kind = {"posagent.report/1": "report", "posagent.incident/1": "incident", "posagent.gap/1": "gap"}[
@@ -78,7 +81,7 @@ class Store:
             if (whose["store"], whose["terminal"]) != (store, terminal):
                 raise Refused(f"of {whose['store']}/{whose['terminal']}, sent by {store}/{terminal}")
             seq = int(said["seq"] if kind == "report" else said.get("to_seq", 0))
-            newest = (
+            present = (
                 (store, terminal, seq, said["generated_at"], said["verdict"]["payments"], body.decode())
                 if kind == "report"
                 else None
@@ -90,8 +93,8 @@ class Store:
             new = (
                 self._file.execute(KEEP, (store, terminal, kind, seq, digest, time.time(), body.decode())).rowcount > 0
             )
-            if newest is not None:
-                self._file.execute(NEWEST, newest)
+            if present is not None and new:
+                self._file.execute(NEWEST, (*present, newest))
         return new
 
     def online(self, store: str, terminal: str, here: bool) -> None:
@@ -111,8 +114,10 @@ def hear(store: Store, topic: str, payload: bytes) -> None:
     if what == "status":
         store.online(whose, terminal, payload == b"online")
     elif payload:  # an empty one takes back what was retained
-        with contextlib.suppress(Refused):
-            store.take(whose, terminal, payload)
+        try:
+            store.take(whose, terminal, payload, newest=what == "health")
+        except Refused as error:
+            sys.stderr.write(f"refused what came as {topic!r}: {error}\n")
 
 
 def listen(store: Store, args: argparse.Namespace) -> None:
@@ -163,7 +168,8 @@ def serve(store: Store, args: argparse.Namespace) -> None:
             whose, _, terminal = self.headers.get("X-Posagent-Certificate", "").partition("/")
             try:
                 body = unpacked(body) if self.headers.get("Content-Encoding") == "gzip" else body
-                self._answer(204 if store.take(whose, terminal, body) else 409)
+                newest = self.headers.get("Posagent-Kind") == "report"
+                self._answer(204 if store.take(whose, terminal, body, newest=newest) else 409)
             except (Refused, zlib.error) as error:
                 self._answer(400, str(error))
             except sqlite3.Error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import importlib.util
 import json
 import re
 import signal
@@ -107,11 +108,19 @@ def rows(kept: Path, question: str) -> list[tuple[Any, ...]]:
             return []
 
 
-def body(seq: int, store: str = "0042", terminal: str = "T01", payments: str = "ready") -> bytes:
+def body(
+    seq: int,
+    store: str = "0042",
+    terminal: str = "T01",
+    payments: str = "ready",
+    at: str = "",
+    started: str = "2026-11-22T09:00:00.000Z",
+) -> bytes:
     verdict = {"payments": payments, "settlement": "ready", "headline": "", "since": "2026-11-22T10:00:00.000Z"}
     site = {"store": store, "terminal": terminal, "host": "till", "tags": {}}
-    generated = f"2026-11-22T11:{seq:02}:00.000Z"
-    return json.dumps(report(seq=seq, site=site, verdict=verdict, generated_at=generated)).encode()
+    made = report(seq=seq, site=site, verdict=verdict, generated_at=at or f"2026-11-22T11:{seq:02}:00.000Z")
+    made["agent"] = {**made["agent"], "started_at": started}
+    return json.dumps(made).encode()
 
 
 def gap(first: int, last: int) -> bytes:
@@ -147,6 +156,9 @@ def test_what_a_till_says_to_the_broker_is_kept_once_and_what_is_missing_is_know
                 assert way.send(parcel("report", 2, body(2, payments="down"))).ok
                 assert way.send(parcel("report", 2, body(2, payments="down"))).ok, "told twice"
                 until(lambda: rows(kept, "SELECT payments, online FROM tills") == [("down", 1)])
+                assert way.send(parcel("incident", 2, b"nonsense")).ok, "the broker does not read it"
+                refused = "refused what came as 'posagent/v1/0042/T01/incidents': not of posagent"
+                until(lambda: refused in (tmp_path / "centre.log").read_text())
             # The consumer is away: the broker keeps what is said for it.
             assert way.send(parcel("report", 9, body(9))).ok
             assert way.send(parcel("history", 3, body(3))).ok
@@ -280,6 +292,37 @@ def test_the_https_receiver_takes_a_till_at_its_certificate_and_keeps_a_report_o
         answers = [post(port, papers, own, zipped, **sent) for _ in range(120)]
         assert (429, "30") in answers, "a till that is out of its mind is slowed down"
         assert {status for status, _ in answers} == {409, 429}
+
+
+def test_history_never_overwrites_the_present_whatever_the_tills_clock_says(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("consumer_of_the_fleet", CENTRE)
+    assert spec is not None
+    assert spec.loader is not None
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    store = code.Store(str(tmp_path / "centre.db"))
+
+    def shown() -> tuple[Any, ...]:
+        found: list[tuple[Any, ...]] = rows(tmp_path / "centre.db", "SELECT seq, payments FROM tills")
+        return found[0]
+
+    noon, earlier = "2026-11-22T12:00:00.000Z", "2026-11-22T11:30:00.000Z"
+    store.take("0042", "T01", body(20, at=earlier), newest=True)
+    store.take("0042", "T01", body(10, payments="down", at=noon))
+    assert shown() == (20, "ready"), "made before its clock was set back"
+    store.take("0042", "T01", body(11, payments="down", at=noon), newest=True)
+    assert shown() == (20, "ready"), "late: the same agent has said more since"
+    store.take("0042", "T01", body(21, payments="at_risk", at="2026-11-22T11:00:00.000Z"))
+    assert shown() == (21, "at_risk"), "a higher number is newer however it came"
+    later = "2026-11-23T09:00:00.000Z"
+    new_disk = body(1, payments="unknown", at="2026-11-22T10:00:00.000Z", started=later)
+    store.take("0042", "T01", body(2, payments="down", started=later))
+    assert shown() == (21, "at_risk"), "history"
+    store.take("0042", "T01", new_disk, newest=True)
+    assert shown() == (1, "unknown"), "a new disk"
+    store.take("0042", "T01", body(3, started=later), newest=True)
+    assert not store.take("0042", "T01", body(20, at=earlier), newest=True)
+    assert shown() == (3, "ready"), "said again: no news"
 
 
 def test_the_schemas_of_the_document_are_those_of_the_consumer() -> None:
