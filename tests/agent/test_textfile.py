@@ -40,6 +40,16 @@ def test_the_mode_is_the_same_whatever_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "posagent.prom").stat().st_mode) == 0o644
 
 
+def test_it_holds_what_the_report_says_and_no_counter_that_no_report_tells(tmp_path: Path) -> None:
+    path = tmp_path / "posagent.prom"
+    assert Textfile(str(path)).write(encoded())
+    names = {line.partition("{")[0].partition(" ")[0] for line in path.read_text().splitlines() if line[0] != "#"}
+    assert {"posagent_outbox_waiting", "posagent_reports_dropped_total"} <= names
+    missing = {"posagent_notices_delivered_total", "posagent_reports_pushed_total", "posagent_time_seconds"}
+    assert not missing & names
+    assert not [name for name in names if name.startswith("process_")]
+
+
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "posagent.prom"
     textfile = Textfile(str(path))
