@@ -173,12 +173,14 @@ class Nginx:
         return b""
 
     def reload(self) -> None:
-        """Returns once new connections see the new certificate."""
+        """Returns once new connections see the new certificate, all of them: old workers accept for a moment yet."""
         assert self._process is not None
         before, ends = self.serial(), time.monotonic() + 10
         self._process.send_signal(signal.SIGHUP)
-        while self.serial() in (before, b"") and time.monotonic() < ends:
-            time.sleep(0.05)
+        in_a_row = 0
+        while in_a_row < 10 and time.monotonic() < ends:
+            in_a_row = 0 if self.serial() in (before, b"") else in_a_row + 1
+            time.sleep(0.03)
 
     def stop(self) -> None:
         if self._process is not None:
