@@ -179,9 +179,10 @@ class Casework:
         """When the first look saw it. A probe that was broken long before, for a reason of its own, tells nothing."""
         older = {
             name
-            for incident in self.open.values()
+            for incident in (*self.open.values(), *self.recent)
             if not self._within(incident.opened_at, ONE_FAULT_S)
             for name in incident.probes
+            if incident.resolved_at is None or (self._first_bad(name) or self.now) <= incident.resolved_at
         }
         times = {name: moment for name in case.explains if (moment := self._first_bad(name)) is not None}
         fresh = [moment for name, moment in times.items() if name not in older]

@@ -663,3 +663,16 @@ class AnyTill(RuleBasedStateMachine):
 
 AnyTill.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 test_whatever_happens = AnyTill.TestCase
+
+
+def test_an_examination_repeated_after_the_one_that_ended_an_incident_says_the_same() -> None:
+    state = AnyTill()
+    state.suspect(name="gw")
+    state.turn(name="dns", status=Status.FAIL)
+    state.examine(cases=(case("unclassified", "gw", "dns", mark="m1"),))
+    state.reload(name="dns")
+    state.suspect(name="batch")
+    state.wait(seconds=400.0)
+    state.examine(cases=(case("lan.router_down", "gw", "batch", mark="m1"),))  # and once more, a moment before
+    [pending] = state.till.book.pending
+    assert (pending.cause, pending.rounds) == ("lan.router_down", 1)
