@@ -64,7 +64,7 @@ def test_ten_thousand_broken_requests_break_nothing_and_learn_nothing(page: Show
     assert told > FUZZED / 2
     assert page.page.problems() == []
     assert page.ask("/health.json").status == 200
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # of other tests some may have ended meanwhile
     until(lambda: files() <= opened, 30)
 
 
