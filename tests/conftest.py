@@ -14,11 +14,16 @@ from probes.host import Host
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport() -> Generator[None, Any, None]:
-    """Where the lab was asked for, as in CI, everything must run: a skip there is a failure, whoever skipped."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Where all was asked for, as in CI, everything must run: a skip there is a failure, whoever skipped.
+
+    POSAGENT_LAB=1 asks for the lab too; POSAGENT_UNIT=1 for all but the lab.
+    """
     outcome = yield
     report = outcome.get_result()
-    if report.skipped and os.environ.get("POSAGENT_LAB") == "1":
+    of_the_lab = item.get_closest_marker("lab") is not None
+    asked = os.environ.get("POSAGENT_LAB") == "1" or (os.environ.get("POSAGENT_UNIT") == "1" and not of_the_lab)
+    if report.skipped and asked:
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be: {report.longrepr}"
 

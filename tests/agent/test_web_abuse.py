@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -246,6 +247,18 @@ def test_what_waits_for_readers_who_do_not_take_it_in_is_bounded_for_all_of_them
         assert page.ask("/healthz").status == 200  # by now all of them have been let in
         until(lambda: len(page.server.active_channels) == 1 and held(page) > 0)
         assert len(page.ask("/health.json").body) == 8_000_000  # the last who came is served
+
+
+def test_a_short_answer_that_came_last_costs_nobody_a_long_one(page: Shown) -> None:
+    closed: list[int] = []
+
+    def one(number: int, waits: int) -> SimpleNamespace:
+        return SimpleNamespace(since=float(number), total_outbufs_len=waits, handle_close=lambda: closed.append(number))
+
+    of_all = [one(1, front.HELD_BYTES), one(2, front.HELD_BYTES * 2), one(3, 120)]
+    shop = SimpleNamespace(active_channels=dict(enumerate(of_all)))
+    front.Server._hold_less(shop)  # type: ignore[arg-type]
+    assert closed == [1], "the second is alone with so much, and may"
 
 
 def test_a_thread_that_waits_for_a_reader_is_not_waited_for(page: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
