@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from agent.push import Ways as PushWays
     from agent.report import DiagnosisPart
 
-TURN_S = 5.0
-"""The loop comes round at least this often: the watchdog counts on it."""
+TURN_S, CALM_S = 10.0, 2.0
+"""The loop comes round at least this often, and while an incident may be over; oftener where systemd asks for it."""
 AT_A_TIME = 256
 """News taken in before the loop looks at what is due."""
-TOGETHER_S = 0.03
+TOGETHER_S = 0.06
 """Looks come in bursts: after one that says what was known, those that follow so soon are taken in with one waking."""
 FIRST_LOOKS_S = 8.0
 """How long the first report waits for a first look at everything."""
@@ -105,7 +105,7 @@ class Daemon:
         self._report_at, self._discover_at = 0.0, float("inf")
         self._well_at = 0.0
         self._concluded = -1
-        self._due_at, self._stirred = 0.0, False
+        self._due_at, self._stirred, self._turn_s = 0.0, False, TURN_S
         self._warm, self._warm_at = False, 0.0
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -139,6 +139,7 @@ class Daemon:
         self.house.open(now, self.ear, homes.state(self.env))
         self.seen.start()
         self.watchdog.start()
+        self._turn_s = min(TURN_S, self.watchdog.asks)
         self.lookout.start(self.plan.probes)
         self.journal.say(Priority.NOTICE, "agent.started", version=__version__, probes=len(self.plan.probes))
         systemd.ready(f"watching {len(self.plan.probes)} probes")
@@ -302,7 +303,7 @@ class Daemon:
             self._report_at - now,
             self._discover_at - now,
         )
-        return max(0.0, min(TURN_S, *waits))
+        return max(0.0, min(CALM_S if self.known.may_be_over else self._turn_s, *waits))
 
     def _is_warm(self, now: float) -> bool:
         """Whether everything was looked at once, or had its time to be."""

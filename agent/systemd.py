@@ -80,6 +80,11 @@ class Watchdog(threading.Thread):
         self._beat = time.monotonic()
         self._over = threading.Event()
 
+    @property
+    def asks(self) -> float:
+        """Seconds after which it wants to hear from the loop again, at the latest."""
+        return 0.8 * self.limit if self.period is not None else float("inf")
+
     def start(self) -> None:
         """Begin to feed, if anybody watches."""
         self.beat()

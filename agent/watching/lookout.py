@@ -128,14 +128,14 @@ class Lookout:
         examining = self.examiner.wait(now)
         return max(0.0, min(self._haste_at - now, float("inf") if examining is None else examining))
 
-    def _due(self, name: str) -> None:
-        """A probe's turn has come. Called from the scheduler's thread."""
-        probe = self.known.probes.get(name)
-        if probe is not None:
-            self._ask(probe)
+    def _due(self, names: Sequence[str]) -> None:
+        """The turn of these probes has come. Called from the scheduler's thread."""
+        probes = [self.known.probes.get(name) for name in names]
+        self._ask(*[probe for probe in probes if probe is not None])
 
-    def _ask(self, probe: Probe) -> None:
-        self.pool.ask(probe, self.known.memories.get(probe.name, NOTHING), self._patience(probe))
+    def _ask(self, *probes: Probe) -> None:
+        memories = self.known.memories
+        self.pool.ask_all([(each, memories.get(each.name, NOTHING), self._patience(each)) for each in probes])
 
     def _patience(self, probe: Probe) -> float:
         """Seconds after which a look at this probe is late, if it was well and nobody doubts that."""
@@ -164,8 +164,7 @@ class Lookout:
         if now - self._afresh_at < AFRESH_S:
             return
         self._afresh_at = now
-        for probe in self.known.probes.values():
-            self._ask(probe)
+        self._ask(*self.known.probes.values())
 
     def seen(self, found: Look) -> bool:
         """A look was taken in: whether it confirmed what a kernel event told of."""

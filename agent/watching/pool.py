@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from agent import runner
@@ -69,16 +69,24 @@ class Pool:
 
         After `patience` seconds without an answer it is reported `Late`, once.
         """
-        one = _Ask(probe, memory, patience)
+        return self.ask_all([(probe, memory, patience)]) > 0
+
+    def ask_all(self, wanted: Iterable[tuple[Probe, Memory, float]]) -> int:
+        """As `ask`, of many probes, each once: workers wake when all of them are known. How many are looked at."""
+        refused: list[tuple[_Ask, CannotAnswer]] = []
         with self._lock:
-            if self._stopping or probe.name in self._owed:
-                return False
-            refusal = self._refusal(one)
-            if refusal is None:
-                refusal = self._admit(one)
-        if refusal is not None:
-            self._report(runner.not_begun(probe, refusal))
-        return True
+            if self._stopping:
+                return 0
+            fresh = [_Ask(*each) for each in wanted if each[0].name not in self._owed]
+            causes = [(one, self._refusal(one)) for one in fresh]
+            admitted = [one for one, cause in causes if cause is None]
+            refused += [(one, cause) for one, cause in causes if cause is not None]
+            refusal = self._admit(admitted) if admitted else None
+            if refusal is not None:
+                refused += [(one, refusal) for one in admitted]
+        for one, cause in refused:
+            self._report(runner.not_begun(one.probe, cause))
+        return len(fresh)
 
     def parked(self) -> dict[str, float]:
         """The probes that hang and are not begun anew, and since when: Unix time."""
@@ -118,23 +126,22 @@ class Pool:
             return None
         return OutOfTime(f"not begun, because {hanging} looks hang already", why="too_many_hang", hanging=hanging)
 
-    def _admit(self, one: _Ask) -> CannotAnswer | None:
+    def _admit(self, every: Sequence[_Ask]) -> CannotAnswer | None:
         if self._guard.ident is None:
             try:
                 self._guard.start()
             except RuntimeError as error:
                 self._guard = threading.Thread(target=self._watch_over, name="posagent-pool", daemon=True)
                 return runner.without_thread(str(error))
-        self._owed.add(one.probe.name)
-        self._waiting.append(one)
-        if self._brisk(one.asked) < BRISK:
-            refusal = self._rouse()
+        asked, roused = every[0].asked, False
+        if self._brisk(asked) < BRISK:
+            refusal, roused = self._rouse(), True
             if refusal and not self._workers:
-                self._waiting.pop()
-                self._owed.discard(one.probe.name)
                 return runner.without_thread(refusal)
-        else:
-            self._expect(one.asked + STALL_S)
+        self._owed.update(one.probe.name for one in every)
+        self._waiting.extend(every)
+        if len(every) > 1 or not roused:
+            self._expect(asked + STALL_S)
         return None
 
     def _brisk(self, now: float) -> int:
@@ -218,7 +225,7 @@ class Pool:
             self._parked.pop(name, None)
             missed = self._missed.pop(name, None)
             if missed is not None and not self._stopping:
-                self._admit(_Ask(missed.probe, missed.memory))
+                self._admit([_Ask(missed.probe, missed.memory)])
 
     def _give_up(self, one: _Ask) -> None:
         name = one.probe.name

@@ -69,12 +69,12 @@ STEP_S = 0.2
 
 
 class Beats:
-    """Calls `due(name)`, from its own thread, whenever it is a probe's turn.
+    """Calls `due(names)`, from its own thread, whenever it is the turn of some probes.
 
     `due` must not take long, nor wait for a thread that calls any of these methods, nor call `arrange`.
     """
 
-    def __init__(self, due: Callable[[str], None]) -> None:
+    def __init__(self, due: Callable[[Sequence[str]], None]) -> None:
         self._due = due
         self._lock = threading.Lock()
         self._salt = os.urandom(8)  # so that tills with the same probes do not look at the same moment
@@ -157,15 +157,13 @@ class Beats:
             self._scheduler.put(name, beat, slot)
 
     def _first(self, names: list[str]) -> None:
-        for name in names:
-            if name in self._probes:
-                self._due(name)
+        self._due([name for name in names if name in self._probes])
 
     def _once(self, name: str, at: float) -> None:
         # No lock: this is called under APScheduler's own, which `arrange` takes while it holds ours.
         if self._soon.get(name) == at:
             self._soon.pop(name, None)
-            self._due(name)
+            self._due((name,))
 
 
 def _phases(probes: int, before: int | None) -> int:
@@ -179,12 +177,11 @@ def _phases(probes: int, before: int | None) -> int:
 class _Slot:
     """The probes whose turn comes at the same moment."""
 
-    def __init__(self, beat: _Every, names: Iterable[str], due: Callable[[str], None]) -> None:
+    def __init__(self, beat: _Every, names: Iterable[str], due: Callable[[Sequence[str]], None]) -> None:
         self.beat, self.names, self.due = beat, tuple(names), due
 
     def __call__(self) -> None:
-        for name in self.names:
-            self.due(name)
+        self.due(self.names)
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types

@@ -8,7 +8,8 @@ from pathlib import Path
 from probes.redact import scrub
 
 LIMIT = 1 << 20
-PIECE = 4096
+PIECE, MORE = 4096, 1 << 16
+"""What is read at first, and then at least: memory for a megabyte is a mapping made and unmade for nothing."""
 
 
 def read_text(path: Path, limit: int = LIMIT) -> str:
@@ -23,7 +24,7 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     try:
         content = os.read(handle, min(limit, PIECE))
         while content and len(content) < limit:
-            piece = os.read(handle, min(limit - len(content), LIMIT))
+            piece = os.read(handle, min(limit - len(content), max(MORE, len(content))))
             if not piece:
                 break
             content += piece

@@ -51,12 +51,11 @@ def table(host: Host) -> list[Mount]:
     return [mount for mount in map(_parse, text.split("\n")) if mount is not None]
 
 
-def of(host: Host, path: str) -> Mount:
+def of(mounts: list[Mount], path: str) -> Mount:
     """The mount a path (absolute, without links) lies on: found as the kernel walks, from `/` down.
 
     A mount over a directory hides what was mounted below it before; the longest mount point would be fooled by that.
     """
-    mounts = table(host)
     known = {mount.number for mount in mounts}
     # What hangs on nothing we can see is where a walk begins: `/`, or in a chroot whatever was mounted into it.
     above = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.number]
@@ -83,8 +82,10 @@ def usage(host: Host, path: str) -> Usage | None:
         except MISSING:
             return None
         inside = "/" + str(place.resolve().relative_to(host.root.resolve())).lstrip("./")
-        mount = of(host, inside)
-        return Usage(stat, mount, _refuses(stat, mount) or _layer_refuses(host, mount), _in_sandbox(host))
+        mounts = table(host)
+        mount = of(mounts, inside)
+        refuses = _refuses(stat, mount) or _layer_refuses(host, mounts, mount)
+        return Usage(stat, mount, refuses, _in_sandbox(mounts))
 
     return hanging.answer(host, ("usage", str(host.root), path), ask, hanging.file_system(path))
 
@@ -100,19 +101,19 @@ def _refuses(stat: os.statvfs_result, mount: Mount) -> bool:
     return not {"ro", "emergency_ro", "shutdown"}.isdisjoint(mount.super_options)
 
 
-def _in_sandbox(host: Host) -> bool:
+def _in_sandbox(mounts: list[Mount]) -> bool:
     """A root that is mounted read-only though its file system is not: so does systemd's ProtectSystem=strict."""
-    root = of(host, "/")
+    root = of(mounts, "/")
     return "ro" in root.options and "rw" in root.super_options
 
 
-def _layer_refuses(host: Host, mount: Mount) -> bool:
+def _layer_refuses(host: Host, mounts: list[Mount], mount: Mount) -> bool:
     """An overlay stays `rw` when the file system that takes its writes does not."""
     upper = next((option[9:] for option in mount.super_options if option.startswith("upperdir=")), "")
     if mount.filesystem != "overlay" or not upper.startswith("/"):
         return False
     try:
-        return _refuses(os.statvfs(host.path(upper)), of(host, upper))
+        return _refuses(os.statvfs(host.path(upper)), of(mounts, upper))
     except OSError:
         return False  # it lies outside this container
 

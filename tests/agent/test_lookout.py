@@ -30,7 +30,7 @@ class Watch:
         self.patience: dict[str, float] = {}
         self.soon: list[str] = []
         self.begun: list[list[str]] = []
-        monkeypatch.setattr(self.lookout.pool, "ask", self.ask)
+        monkeypatch.setattr(self.lookout.pool, "ask_all", self.ask)
         monkeypatch.setattr(self.lookout.beats, "soon", lambda name, _delay: self.soon.append(name))
         monkeypatch.setattr(self.lookout.beats, "arrange", lambda _probes, now_first: None)
         monkeypatch.setattr("agent.watching.examiner.threading.Thread.start", lambda _thread: None)
@@ -42,10 +42,11 @@ class Watch:
 
         monkeypatch.setattr(self.lookout.examiner, "begin", note)
 
-    def ask(self, probe: Probe, _memory: Memory, patience: float) -> bool:
-        self.asked.append(probe.name)
-        self.patience[probe.name] = patience
-        return True
+    def ask(self, wanted: list[tuple[Probe, Memory, float]]) -> int:
+        for probe, _memory, patience in wanted:
+            self.asked.append(probe.name)
+            self.patience[probe.name] = patience
+        return len(wanted)
 
     def answer(self, name: str, status: str = "ok", reason: str = "ok", at: float | None = None) -> bool:
         """A look of the pool comes in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -97,6 +98,20 @@ def test_a_look_that_was_asked_for_comes_with_the_memory_that_was_given(
     found = asked.one()
     assert (found.probe.name, found.observation.measurements) == ("c", {"before": 7})
     assert abs(found.checked_at - time.time()) < 5
+
+
+def test_of_many_that_are_asked_together_one_that_hangs_keeps_no_other(
+    monkeypatch: pytest.MonkeyPatch, asked: Asked, held: Held
+) -> None:
+    teach(monkeypatch, make_kind("held", held.read))
+    teach(monkeypatch, make_kind("quick", sleep_for(0)))
+    hangs = make_probe("h", "held", timeout=5)
+    others = [make_probe(f"q{number}", "quick") for number in range(5)]
+    together = [(probe, {}, math.inf) for probe in (hangs, *others)]
+    assert asked.pool.ask_all(together) == 6
+    assert sorted(asked.one().probe.name for _ in others) == ["q0", "q1", "q2", "q3", "q4"]
+    assert eventually(lambda: asked.pool.ask_all(together) == 5), "all but the one under way"
+    assert sorted(asked.one().probe.name for _ in others) == ["q0", "q1", "q2", "q3", "q4"]
 
 
 def test_who_is_being_looked_at_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, asked: Asked, held: Held) -> None:

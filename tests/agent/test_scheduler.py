@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +26,11 @@ class Turns:
 
     def __init__(self) -> None:
         self.came: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
-        self.beats = Beats(lambda name: self.came.put((name, time.monotonic())))
+        self.beats = Beats(self.note)
+
+    def note(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.came.put((name, time.monotonic()))
 
     def within(self, seconds: float) -> list[tuple[str, float]]:
         ends, found = time.monotonic() + seconds, []
@@ -145,9 +149,10 @@ def test_soon_shows_in_what_comes_next(turns: Turns) -> None:
 def test_due_may_ask_for_another_turn_of_the_same_probe() -> None:
     came: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def again(name: str) -> None:
-        came.put(name)
-        beats.soon(name, 0.05)
+    def again(names: Sequence[str]) -> None:
+        for name in names:
+            came.put(name)
+            beats.soon(name, 0.05)
 
     beats = Beats(again)
     beats.arrange([probe("p", 600)], now_first=True)

@@ -24,7 +24,7 @@ from tests.agent.kinds import make_probe
 def tell(name):
     print(name, time.monotonic(), time.time(), flush=True)
 
-beats = Beats(tell)
+beats = Beats(lambda names: [tell(name) for name in names])
 probes = [dataclasses.replace(make_probe(f"p{number}", "any"), interval=Seconds(1)) for number in range(3)]
 slow = dataclasses.replace(make_probe("slow", "any"), interval=Seconds(6))
 beats.arrange([*probes, slow], now_first=True)

@@ -154,7 +154,7 @@ def test_only_an_absolute_path_means_the_same_everywhere(path: str) -> None:
 def test_the_mount_of_a_path_is_the_one_the_kernel_would_walk_into(
     tree: Tree, table: str, path: str, point: str, filesystem: str
 ) -> None:
-    mount = mounts.of(tree({"/proc/self/mountinfo": table}), path)
+    mount = mounts.of(mounts.table(tree({"/proc/self/mountinfo": table})), path)
     assert (mount.point, mount.filesystem) == (point, filesystem)
 
 
