@@ -130,8 +130,13 @@ class Lookout:
 
     def _due(self, names: Sequence[str]) -> None:
         """The turn of these probes has come. Called from the scheduler's thread."""
-        probes = [self.known.probes.get(name) for name in names]
-        self._ask(*[probe for probe in probes if probe is not None])
+        probes = [probe for probe in map(self.known.probes.get, names) if probe is not None]
+        # Whoever waits for packets comes last: one worker serves all the others, and nobody wakes to help.
+        self._ask(*sorted(probes, key=self._took))
+
+    def _took(self, probe: Probe) -> float:
+        last = self.known.looks.get(probe.name)
+        return 0.0 if last is None else last.duration
 
     def _ask(self, *probes: Probe) -> None:
         memories = self.known.memories

@@ -338,3 +338,10 @@ def test_a_parked_probe_is_told_of_and_is_not_examined(start: Callable[..., Look
     lookout.examine(now + 1, ready=True)
     findings = next(each for each in iter(lambda: news(lookout, 1)[0], None) if isinstance(each, Findings))
     assert [found.probe.name for found in findings.looks if found.probe.name == "stuck"] == []
+
+
+def test_who_took_longest_the_last_time_comes_last(watch: Watch) -> None:
+    for name, seconds in (("auth", 0.02), ("disk", 0.8), ("link", 0.001), ("terminal", 0.0)):
+        watch.till.known.take(replace(watch.till.look(name), duration=seconds))
+    watch.lookout._due(["terminal", "disk", "auth", "gone", "link"])
+    assert watch.asked == ["terminal", "link", "auth", "disk"]
