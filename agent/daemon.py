@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from agent.push import Ways as PushWays
     from agent.report import DiagnosisPart
 
-TURN_S, CALM_S = 10.0, 2.0
-"""The loop comes round at least this often, and while an incident may be over; oftener where systemd asks for it."""
+TURN_S, CALM_S, SOON_S = 10.0, 2.0, 0.2
+"""The loop comes round at least this often; while an incident may be over; after news of its own. Oftener where systemd
+asks for it."""
 AT_A_TIME = 256
 """News taken in before the loop looks at what is due."""
 TOGETHER_S = 0.06
@@ -290,6 +291,7 @@ class Daemon:
         self.bulletin.log_problems()  # the report may be what fails
         self._report_at = self.bulletin.turn(now) if self._is_warm(now) else min(self._warm_at, now + 0.1)
         self.seen.turn(now, time.time(), self.escalator.counts())
+        self.watchdog.beat()
         self._due_at = time.monotonic() + self._patience()
 
     def _patience(self) -> float:
@@ -303,7 +305,9 @@ class Daemon:
             self._report_at - now,
             self._discover_at - now,
         )
-        return max(0.0, min(CALM_S if self.known.may_be_over else self._turn_s, *waits))
+        usual = CALM_S if self.known.may_be_over else TURN_S
+        soon = SOON_S if self.known.unsaved.events else usual  # recorded since this turn saved and told what was new
+        return max(0.0, min(self._turn_s, soon, usual, *waits))
 
     def _is_warm(self, now: float) -> bool:
         """Whether everything was looked at once, or had its time to be."""

@@ -72,12 +72,12 @@ class Pool:
         return self.ask_all([(probe, memory, patience)]) > 0
 
     def ask_all(self, wanted: Iterable[tuple[Probe, Memory, float]]) -> int:
-        """As `ask`, of many probes, each once: workers wake when all of them are known. How many are looked at."""
+        """As `ask`, of many probes: workers wake when all of them are known. How many are looked at."""
         refused: list[tuple[_Ask, CannotAnswer]] = []
         with self._lock:
             if self._stopping:
                 return 0
-            fresh = [_Ask(*each) for each in wanted if each[0].name not in self._owed]
+            fresh = list({each[0].name: _Ask(*each) for each in wanted if each[0].name not in self._owed}.values())
             causes = [(one, self._refusal(one)) for one in fresh]
             admitted = [one for one, cause in causes if cause is None]
             refused += [(one, cause) for one, cause in causes if cause is not None]

@@ -159,7 +159,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         """Whoever has taken longest over its answer goes without, where too much waits to be taken."""
         large = HELD_BYTES // CONNECTIONS  # with less than that nobody is the one alone who may have more
         waiting = sorted((each for each in self.active_channels.values() if each.total_outbufs_len > large), key=_since)
-        held = sum(each.total_outbufs_len for each in waiting)
+        held = sum(each.total_outbufs_len for each in self.active_channels.values())
         for connection in waiting[:-1]:
             if held <= HELD_BYTES:
                 break

@@ -24,7 +24,7 @@ from agent.examination import Findings
 from agent.journal import Journal
 from agent.plan import Plan
 from agent.runner import Look
-from agent.store import Store
+from agent.store import Event, Store
 from agent.watching.lookout import Call
 from probes.model import Observation, Status, ok
 from tests.agent.kinds import make_kind, make_probe, sleep_for, teach
@@ -430,6 +430,18 @@ def test_a_turn_with_a_thousand_probes_costs_less_than_a_tenth_of_a_millisecond(
     daemon.keeper.close()
     print(f"\na turn with a thousand probes: {best * 1e6:.0f} µs")
     assert best < (5e-4 if "coverage" in sys.modules else 1e-4)
+
+
+def test_an_idle_loop_rests_as_long_as_it_may(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = agent.make()
+    for rests in (daemon.lookout, daemon.keeper, daemon.escalator, daemon.seen, daemon.house):
+        monkeypatch.setattr(rests, "wait", lambda _now: float("inf"))
+    daemon._report_at = float("inf")
+    assert daemon._patience() == daemons.TURN_S
+    daemon.house.record(Event(at=time.time(), what="reloaded"))
+    assert daemon._patience() == daemons.SOON_S, "what happened since the turn saved waits to be saved"
+    daemon._turn_s = 0.1
+    assert daemon._patience() == 0.1, "systemd asks for more"
 
 
 def test_a_second_daemon_is_refused(agent: Agent) -> None:

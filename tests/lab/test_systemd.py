@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 PYTHON = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 CLEAN = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
 QUICKER = "[Service]\nWatchdogSec=12s\nRestartSec=1s\n"
-"""Half of the watchdog's time must outlast a turn of the daemon's loop (5 s); the unit's own 30 s are only longer."""
+"""Half of the watchdog's time must outlast a turn of the daemon's loop; the unit's own 30 s are only longer."""
 
 TILL = """
 [schedule]

@@ -246,5 +246,5 @@ def test_a_reload_moves_the_page_and_a_taken_port_is_a_problem_that_passes(till:
         assert "Address already in use" in problem
         with pytest.raises(OSError, match="refused"):
             first.ask("/healthz")
-    till.until(lambda said: not said["agent"]["problems"], "a page", 45)
+    till.until(lambda said: not said["agent"]["problems"], "a page", 60)
     assert second.until("/healthz", 200) == b"ok\n"
