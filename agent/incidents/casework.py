@@ -143,14 +143,16 @@ class Casework:
     def _needed(self, case: Case, in_trouble: Sequence[str]) -> int:
         """How many examinations must have said so.
 
-        What is certain needs one, but two more where all that is in trouble is part of an incident that nothing speaks
-        for any more: the way out of a fault leads through others. A cable is back, its address comes a second later.
+        What is certain needs one. One more than usual is needed where all that is in trouble is part of an incident
+        that nothing speaks for any more, and of which something got well: the way out of a fault leads through others.
+        A cable is back, its address comes a second later; a router is back, and its name server knows no name yet.
         """
-        if case.cause not in self.rules.certain:
-            return self.rules.rounds
-        unclaimed = (each for identity, each in self.open.items() if not self.claims.get(identity))
-        before = {name for each in unclaimed for name in each.probes}
-        return self.rules.rounds + 1 if in_trouble and before.issuperset(in_trouble) else 1
+        is_certain = case.cause in self.rules.certain
+        unclaimed = [each for identity, each in self.open.items() if not self.claims.get(identity)]
+        before = {name for each in unclaimed if is_certain or self._recovering(each) for name in each.probes}
+        if in_trouble and before.issuperset(in_trouble):
+            return self.rules.rounds + 1
+        return 1 if is_certain else self.rules.rounds
 
     def _open(self, case: Case, began_at: float) -> None:
         before = next((each for each in reversed(self.recent) if _concerns(each, case)), None)
