@@ -54,8 +54,9 @@ def write(
             left -= len(content)
             if entry.missing is None:
                 _add(archive, f"{root}/{piece.name}", content, now)
-        manifest = {**facts, "pieces": [entry._asdict() for entry in entries]}
-        _add(archive, f"{root}/{MANIFEST}", _json(manifest, secrets), now)
+        pieces_told = [entry._asdict() for entry in entries]  # clean already; a hash may look like a card number
+        manifest = {**scrub_data(facts), "pieces": pieces_told}
+        _add(archive, f"{root}/{MANIFEST}", _written(manifest, secrets), now)
     return entries
 
 
@@ -72,7 +73,11 @@ def _content(piece: Piece, most: int, secrets: Collection[str]) -> tuple[bytes, 
 
 
 def _json(data: object, secrets: Collection[str]) -> bytes:
-    return conceal(json.dumps(scrub_data(data), indent=1, ensure_ascii=False, default=str), secrets).encode() + b"\n"
+    return _written(scrub_data(data), secrets)
+
+
+def _written(data: object, secrets: Collection[str]) -> bytes:
+    return conceal(json.dumps(data, indent=1, ensure_ascii=False, default=str), secrets).encode() + b"\n"
 
 
 def conceal(text: str, secrets: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from agent import bundle, bundled, config
 from agent.bundle import Piece
 from agent.incidents import Incident
 from agent.store import Batch, Event, Note, Store
+from probes.redact import scrub_data
 
 CARD = "4111 1111 1111 1111"
 SECRET = "hunter2/with+odd=signs"
@@ -87,6 +88,13 @@ def till(tmp_path: Path) -> Path:
     store.close()
     (state / "health.json").write_text(json.dumps({"schema": "posagent.report/1", "said": f"card {CARD}"}))
     return tmp_path
+
+
+def test_a_hash_that_looks_like_card_data_is_a_hash() -> None:
+    hashed = hashlib.sha256(b"17").hexdigest()
+    assert scrub_data({"sha256": hashed}) != {"sha256": hashed}, "else this proves nothing"
+    manifest = json.loads(made(Piece("seventeen.txt", lambda: "17"))["manifest.json"])
+    assert manifest["pieces"][0]["sha256"] == hashed
 
 
 def test_the_manifest_names_every_piece_with_its_hash(till: Path) -> None:

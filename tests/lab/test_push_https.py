@@ -368,7 +368,8 @@ def test_200_kills_lose_no_report_and_double_none_but_with_the_same_key(receiver
         f"{len(promised - set(receiver.seqs))} lost, {doubled} arrived again with the same key; "
         f"{receiver.turned_away} turned away, {receiver.hung_up} taken without a word"
     )
-    assert len(promised) > KILLS, "enough was under way to be lost"
+    assert sum(receiver.got.values()) > KILLS, "enough was under way to be lost"
+    assert len(promised) > KILLS / 4
     assert promised <= set(receiver.seqs)
     assert set(keys.values()) == {1}, "one report, one key"
     assert doubled <= 4 * KILLS
