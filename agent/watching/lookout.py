@@ -140,7 +140,7 @@ class Lookout:
 
     def _ask(self, *probes: Probe) -> None:
         memories = self.known.memories
-        self.pool.ask_all([(each, memories.get(each.name, NOTHING), self._patience(each)) for each in probes])
+        self.pool.ask([(each, memories.get(each.name, NOTHING), self._patience(each)) for each in probes])
 
     def _patience(self, probe: Probe) -> float:
         """Seconds after which a look at this probe is late, if it was well and nobody doubts that."""

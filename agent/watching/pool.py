@@ -64,15 +64,12 @@ class Pool:
         self._bell = Bell()
         self._guard = threading.Thread(target=self._watch_over, name="posagent-pool", daemon=True)
 
-    def ask(self, probe: Probe, memory: Memory, patience: float = math.inf) -> bool:
-        """Look at this probe soon. False, and nothing happens, while an earlier look at it is due or under way.
+    def ask(self, wanted: Iterable[tuple[Probe, Memory, float]]) -> int:
+        """Look at these probes soon; workers wake when all are known. Returns how many of them are looked at.
 
-        After `patience` seconds without an answer it is reported `Late`, once.
+        Nothing happens to one while an earlier look at it is due or under way. The number that each comes with are its
+        seconds without an answer after which it is reported `Late`, once.
         """
-        return self.ask_all([(probe, memory, patience)]) > 0
-
-    def ask_all(self, wanted: Iterable[tuple[Probe, Memory, float]]) -> int:
-        """As `ask`, of many probes: workers wake when all of them are known. How many are looked at."""
         refused: list[tuple[_Ask, CannotAnswer]] = []
         with self._lock:
             if self._stopping:

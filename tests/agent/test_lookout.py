@@ -30,7 +30,7 @@ class Watch:
         self.patience: dict[str, float] = {}
         self.soon: list[str] = []
         self.begun: list[list[str]] = []
-        monkeypatch.setattr(self.lookout.pool, "ask_all", self.ask)
+        monkeypatch.setattr(self.lookout.pool, "ask", self.ask)
         monkeypatch.setattr(self.lookout.beats, "soon", lambda name, _delay: self.soon.append(name))
         monkeypatch.setattr(self.lookout.beats, "arrange", lambda _probes, now_first: None)
         monkeypatch.setattr("agent.watching.examiner.threading.Thread.start", lambda _thread: None)

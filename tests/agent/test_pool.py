@@ -76,6 +76,10 @@ def held() -> Iterator[Held]:
     made.gate.set()
 
 
+def ask(pool: Pool, probe: Probe, memory: Memory, patience: float = math.inf) -> bool:
+    return pool.ask([(probe, memory, patience)]) == 1
+
+
 def eventually(true: Callable[[], bool]) -> bool:
     ends = time.monotonic() + BOUND_S
     while not (seen := true()) and time.monotonic() < ends:
@@ -94,7 +98,7 @@ def test_a_look_that_was_asked_for_comes_with_the_memory_that_was_given(
         return ok({"before": memory["count"]})
 
     teach(monkeypatch, make_kind("counts", sleep_for(0), judge))
-    assert asked.pool.ask(make_probe("c", "counts"), {"count": 7})
+    assert ask(asked.pool, make_probe("c", "counts"), {"count": 7})
     found = asked.one()
     assert (found.probe.name, found.observation.measurements) == ("c", {"before": 7})
     assert abs(found.checked_at - time.time()) < 5
@@ -108,32 +112,32 @@ def test_of_many_that_are_asked_together_one_that_hangs_keeps_no_other(
     hangs = make_probe("h", "held", timeout=5)
     others = [make_probe(f"q{number}", "quick") for number in range(5)]
     together = [(probe, {}, math.inf) for probe in (hangs, *others)]
-    assert asked.pool.ask_all(together) == 6
+    assert asked.pool.ask(together) == 6
     assert sorted(asked.one().probe.name for _ in others) == ["q0", "q1", "q2", "q3", "q4"]
     assert eventually(lambda: asked.pool._owed == {"h"})
-    assert asked.pool.ask_all([*together, *together]) == 5, "all but the one under way, each once"
+    assert asked.pool.ask([*together, *together]) == 5, "all but the one under way, each once"
     assert sorted(asked.one().probe.name for _ in others) == ["q0", "q1", "q2", "q3", "q4"]
 
 
 def test_who_is_being_looked_at_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, asked: Asked, held: Held) -> None:
     teach(monkeypatch, make_kind("held", held.read))
     probe = make_probe("h", "held", timeout=5)
-    assert asked.pool.ask(probe, {})
-    assert not asked.pool.ask(probe, {})
+    assert ask(asked.pool, probe, {})
+    assert not ask(asked.pool, probe, {})
     held.began.get(timeout=BOUND_S)
-    assert not asked.pool.ask(probe, {})
+    assert not ask(asked.pool, probe, {})
     held.gate.set()
     assert asked.one().observation.status is Status.OK
-    assert eventually(lambda: asked.pool.ask(probe, {}))
+    assert eventually(lambda: ask(asked.pool, probe, {}))
     assert asked.one().observation.status is Status.OK
 
 
 def test_who_waits_for_a_worker_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, held: Held) -> None:
     asked = Asked(most=1)
     teach(monkeypatch, make_kind("held", held.read), make_kind("quick", sleep_for(0)))
-    asked.pool.ask(make_probe("h", "held", timeout=5), {})
-    assert asked.pool.ask(make_probe("q", "quick"), {})
-    assert not asked.pool.ask(make_probe("q", "quick"), {})
+    ask(asked.pool, make_probe("h", "held", timeout=5), {})
+    assert ask(asked.pool, make_probe("q", "quick"), {})
+    assert not ask(asked.pool, make_probe("q", "quick"), {})
     held.gate.set()
     assert {found.probe.name for found, _ in asked.several(2)} == {"h", "q"}
     asked.pool.stop(1)
@@ -144,7 +148,7 @@ def test_a_look_that_overruns_is_answered_for_in_time_and_once(
 ) -> None:
     teach(monkeypatch, make_kind("held", held.read))
     began = time.monotonic()
-    asked.pool.ask(make_probe("h", "held", timeout=0.3), {})
+    ask(asked.pool, make_probe("h", "held", timeout=0.3), {})
     found = asked.one()
     assert 0.3 < time.monotonic() - began < 1.0
     assert (found.observation.status, found.observation.reason) == (Status.UNKNOWN, "probe.timeout")
@@ -162,7 +166,7 @@ def test_a_look_that_is_late_is_told_of_once_while_it_waits_and_answers_all_the_
     told: queue.SimpleQueue[tuple[Look | Late, float]] = queue.SimpleQueue()
     pool = Pool(lambda each: told.put((each, time.monotonic())))
     probe = make_probe("h", "held", timeout=20)
-    assert pool.ask(probe, {}, 0.3)
+    assert ask(pool, probe, {}, 0.3)
     began = held.began.get(timeout=BOUND_S)
     first, at = told.get(timeout=BOUND_S)
     assert isinstance(first, Late)
@@ -182,7 +186,7 @@ def test_who_answers_in_time_is_never_late(monkeypatch: pytest.MonkeyPatch) -> N
     teach(monkeypatch, make_kind("quick", lambda _settings, _host: "seen"))
     told: queue.SimpleQueue[Look | Late] = queue.SimpleQueue()
     pool = Pool(told.put)
-    pool.ask(make_probe("q", "quick"), {}, 0.2)
+    ask(pool, make_probe("q", "quick"), {}, 0.2)
     assert isinstance(told.get(timeout=BOUND_S), Look)
     with pytest.raises(queue.Empty):
         told.get(timeout=0.5)
@@ -196,12 +200,12 @@ def test_who_hangs_twice_is_parked_answers_at_once_and_is_back_as_soon_as_its_th
     probe = make_probe("h", "held", timeout=0.1)
     for _ in range(2):
         assert asked.pool.parked() == {}
-        asked.pool.ask(probe, {})
+        ask(asked.pool, probe, {})
         assert why(asked.one()) == "left_behind"
     assert abs(asked.pool.parked()["h"] - time.time()) < 5
     threads = threading.active_count()
     for _ in range(20):
-        assert asked.pool.ask(probe, {})
+        assert ask(asked.pool, probe, {})
         found = asked.one(0.5)
         assert (found.observation.reason, why(found)) == ("probe.timeout", "parked")
     assert threading.active_count() <= threads
@@ -214,7 +218,7 @@ def test_who_overran_and_came_back_is_looked_at_as_before(monkeypatch: pytest.Mo
     teach(monkeypatch, make_kind("slow", sleep_for(0.4)))
     probe = make_probe("s", "slow", timeout=0.1)
     for _ in range(3):
-        asked.pool.ask(probe, {})
+        ask(asked.pool, probe, {})
         assert why(asked.one()) == "left_behind"
         assert eventually(lambda: not asked.pool.hanging())
     assert asked.pool.parked() == {}
@@ -230,7 +234,7 @@ def test_sixteen_good_probes_keep_their_times_beside_fifty_that_hang(
     for _ in range(6):
         began = time.monotonic()
         for probe in [*hung, *good]:
-            asked.pool.ask(probe, {})
+            ask(asked.pool, probe, {})
         answers = asked.several(66)
         late += [at - began for found, at in answers if found.observation.status is Status.OK]
         assert Counter(found.observation.reason for found, _ in answers) == {"ok": 16, "probe.timeout": 50}
@@ -247,10 +251,10 @@ def test_more_hung_probes_than_workers_delay_the_good_ones_by_one_timeout_at_mos
     asked = Asked(most=4)
     teach(monkeypatch, make_kind("held", held.read), make_kind("quick", sleep_for(0)))
     for number in range(8):
-        asked.pool.ask(make_probe(f"h{number}", "held", timeout=0.2), {})
+        ask(asked.pool, make_probe(f"h{number}", "held", timeout=0.2), {})
     began = time.monotonic()
     for number in range(20):
-        asked.pool.ask(make_probe(f"q{number}", "quick", timeout=0.2), {})
+        ask(asked.pool, make_probe(f"q{number}", "quick", timeout=0.2), {})
     good = [at - began for found, at in asked.several(28) if found.observation.status is Status.OK]
     assert len(good) == 20
     assert max(good) < 2
@@ -262,24 +266,24 @@ def test_where_ever_more_looks_hang_no_thread_is_lost_any_more(
 ) -> None:
     teach(monkeypatch, make_kind("held", held.read), make_kind("quick", sleep_for(0)))
     for number in range(64):
-        asked.pool.ask(make_probe(f"h{number}", "held", timeout=0.2), {})
+        ask(asked.pool, make_probe(f"h{number}", "held", timeout=0.2), {})
     asked.several(64)
     threads = threading.active_count()
     for number in range(64, 200):
-        asked.pool.ask(make_probe(f"h{number}", "held", timeout=0.2), {})
+        ask(asked.pool, make_probe(f"h{number}", "held", timeout=0.2), {})
         found = asked.one(0.5)
         assert (found.observation.reason, why(found)) == ("probe.timeout", "too_many_hang")
     assert threading.active_count() <= threads
     held.gate.set()
     assert eventually(lambda: not asked.pool.hanging())
-    asked.pool.ask(make_probe("q", "quick"), {})
+    ask(asked.pool, make_probe("q", "quick"), {})
     assert asked.one().observation.status is Status.OK
 
 
 def test_a_thousand_quick_probes_take_few_threads(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
     teach(monkeypatch, make_kind("quick", sleep_for(0)))
     for number in range(1000):
-        assert asked.pool.ask(make_probe(f"q{number}", "quick", timeout=5), {})
+        assert ask(asked.pool, make_probe(f"q{number}", "quick", timeout=5), {})
     names = {found.probe.name for found, _ in asked.several(1000)}
     assert len(names) == 1000
     assert asked.pool._workers <= 16
@@ -291,7 +295,7 @@ def test_probes_that_wait_for_something_do_not_wait_for_one_another(
     teach(monkeypatch, make_kind("slow", sleep_for(0.5)))
     began = time.monotonic()
     for number in range(32):
-        asked.pool.ask(make_probe(f"s{number}", "slow", timeout=5), {})
+        ask(asked.pool, make_probe(f"s{number}", "slow", timeout=5), {})
     asked.several(32)
     assert time.monotonic() - began < 2, "16 s, one after the other"
 
@@ -300,19 +304,19 @@ def test_workers_that_have_nothing_to_do_leave(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(pools, "IDLE_S", 0.3)
     teach(monkeypatch, make_kind("slow", sleep_for(0.2)), make_kind("quick", sleep_for(0)))
     for number in range(20):
-        asked.pool.ask(make_probe(f"s{number}", "slow", timeout=5), {})
+        ask(asked.pool, make_probe(f"s{number}", "slow", timeout=5), {})
     asked.several(20)
     assert asked.pool._workers > pools.FEW
     assert eventually(lambda: asked.pool._workers == pools.FEW)
-    asked.pool.ask(make_probe("q", "quick"), {})
+    ask(asked.pool, make_probe("q", "quick"), {})
     assert asked.one().observation.status is Status.OK
 
 
 def test_whatever_a_probe_raises_its_worker_goes_on(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
     teach(monkeypatch, make_kind("bad", raising(SystemExit(1))), make_kind("quick", sleep_for(0)))
     for number in range(20):
-        asked.pool.ask(make_probe(f"b{number}", "bad"), {})
-        asked.pool.ask(make_probe(f"q{number}", "quick"), {})
+        ask(asked.pool, make_probe(f"b{number}", "bad"), {})
+        ask(asked.pool, make_probe(f"q{number}", "quick"), {})
     reasons = Counter(found.observation.reason for found, _ in asked.several(40))
     assert reasons == {"probe.crashed": 20, "ok": 20}
 
@@ -326,10 +330,10 @@ def test_a_system_that_refuses_threads_is_said_at_once_and_forgiven(
     teach(monkeypatch, make_kind("quick", sleep_for(0)))
     with monkeypatch.context() as limited:
         limited.setattr(threading.Thread, "start", refuse)
-        asked.pool.ask(make_probe("q", "quick"), {})
+        ask(asked.pool, make_probe("q", "quick"), {})
         found = asked.one(0.5)
         assert (found.observation.reason, why(found)) == ("probe.crashed", "cannot_start")
-    asked.pool.ask(make_probe("q", "quick"), {})
+    ask(asked.pool, make_probe("q", "quick"), {})
     assert asked.one().observation.status is Status.OK
 
 
@@ -337,20 +341,20 @@ def test_stopping_waits_for_nobody_who_hangs_and_reports_no_more(monkeypatch: py
     asked = Asked()
     teach(monkeypatch, make_kind("held", held.read))
     for number in range(10):
-        asked.pool.ask(make_probe(f"h{number}", "held", timeout=20), {})
+        ask(asked.pool, make_probe(f"h{number}", "held", timeout=20), {})
     held.began.get(timeout=BOUND_S)
     began = time.monotonic()
     asked.pool.stop(0.3)
     assert 0.25 < time.monotonic() - began < 1
     held.gate.set()
     assert asked.nothing_within(0.3)
-    assert not asked.pool.ask(make_probe("late", "held"), {})
+    assert not ask(asked.pool, make_probe("late", "held"), {})
 
 
 def test_stopping_awaits_what_will_be_done_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked()
     teach(monkeypatch, make_kind("slow", sleep_for(0.3)))
-    asked.pool.ask(make_probe("s", "slow", timeout=5), {})
+    ask(asked.pool, make_probe("s", "slow", timeout=5), {})
     assert eventually(lambda: bool(asked.pool._running))
     began = time.monotonic()
     asked.pool.stop(5)
@@ -366,7 +370,7 @@ def test_a_pool_that_was_never_used_stops_at_once() -> None:
 
 def test_an_idle_pool_does_nothing(monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
     teach(monkeypatch, make_kind("quick", sleep_for(0)))
-    asked.pool.ask(make_probe("q", "quick", timeout=0.2), {})
+    ask(asked.pool, make_probe("q", "quick", timeout=0.2), {})
     asked.one()
     began = time.process_time()
     time.sleep(1.5)
@@ -383,7 +387,7 @@ def test_many_threads_ask_at_once_and_each_probe_answers_as_often_as_it_was_take
     def press() -> None:
         for _ in range(20):
             for probe in probes:
-                if asked.pool.ask(probe, {}):
+                if ask(asked.pool, probe, {}):
                     taken.put(probe.name)
 
     threads = [threading.Thread(target=press) for _ in range(4)]
