@@ -159,7 +159,7 @@ def rest(failures: int, splay: float, draw: float) -> float:
     Anywhere between a tenth of it and the whole, so that tills which lost the same centre do not come back together.
     """
     longest = min(splay, FIRST_S * 2.0 ** min(failures, 30))
-    return longest / 10 + draw * longest * 9 / 10
+    return min(longest, longest / 10 + draw * longest * 9 / 10)
 
 
 def put_off(asked: float, splay: float, draw: float) -> float:

@@ -17,6 +17,8 @@ import pytest
 from tests.agent.daemons import POSAGENT, Desk
 
 CONFIG = """
+[web]
+listen = ""  # another test's daemon may have the usual port
 [schedule]
 retry_interval = "1s"
 [report]
